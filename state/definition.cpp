@@ -1,0 +1,43 @@
+#include "state/definition.hpp"
+
+#include <algorithm>
+
+#include "state/definition_serialize.hpp"
+
+namespace tap::state {
+
+const ServiceDefinition* Definition::find(std::string_view service) const {
+  const auto found = std::find_if(services.begin(), services.end(),
+                                  [&](const ServiceDefinition& candidate) { return candidate.name == service; });
+  return found == services.end() ? nullptr : &*found;
+}
+
+Bytes encode_definition(const Definition& definition) {
+  Result<Bytes> payload = encode(definition);
+  TAP_ASSERT(payload.ok());  // strings, numbers and containers of them: nothing here can refuse
+  return std::move(payload).value();
+}
+
+Result<Definition> decode_definition(ByteView payload, std::uint32_t schema_version) {
+  if (schema_version > Definition::kSchemaVersion) {
+    return Error{Fault::config, "the definition has schema version " + std::to_string(schema_version) +
+                                    ", this program knows versions up to " +
+                                    std::to_string(Definition::kSchemaVersion)};
+  }
+  Definition definition;
+  if (Result<void> decoded = decode(payload, definition); !decoded) {
+    return std::move(decoded.error()).with("the application's definition");
+  }
+  return definition;
+}
+
+bool is_name(std::string_view name) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
+  };
+  return !name.empty() && name.size() <= 64 && name.front() != '.' && name.front() != '-' &&
+         std::all_of(name.begin(), name.end(), allowed);
+}
+
+}  // namespace tap::state

@@ -1,0 +1,49 @@
+// StateCodec: what the rest of the program needs to know of a service's state, without knowing its type or cereal.
+//
+// A kind with state defines one function, in the .cpp file that includes state/text_codec.hpp:
+//     const state::StateCodec<MyState>& my_codec() { return state::cereal_codec<MyState>(); }
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "state/base/bytes.hpp"
+#include "state/base/result.hpp"
+
+namespace tap::state {
+
+class TextOutput;  // text_codec.hpp: one of cereal's text archives being written
+class TextInput;   // text_codec.hpp: one being read
+
+/// A state type seen through its payloads only: what `tap` needs.
+/// Thread: any; it has no state. Lifetime: the whole program.
+class StateType {
+ public:
+  StateType() = default;
+  StateType(const StateType&) = delete;
+  StateType& operator=(const StateType&) = delete;
+  virtual ~StateType() = default;
+
+  /// The version that encode() writes; older ones are read, newer ones refused.
+  [[nodiscard]] virtual std::uint32_t schema_version() const = 0;
+  /// The payload of a state that nothing has happened to.
+  [[nodiscard]] virtual Result<Bytes> initial() const = 0;
+  /// Whether the payload decodes completely. Errors: damaged, config (newer schema).
+  [[nodiscard]] virtual Result<void> check(ByteView payload, std::uint32_t version) const = 0;
+
+  /// Writes the payload's state as a value named "state". Throws what cereal throws: called from text.cpp only.
+  virtual void write_text(TextOutput& output, ByteView payload, std::uint32_t version) const = 0;
+  /// Reads the value named "state" and gives its payload. Throws what cereal throws: called from text.cpp only.
+  [[nodiscard]] virtual Bytes read_text(TextInput& input) const = 0;
+};
+
+/// The same, for the service that holds the state.
+template <class State>
+class StateCodec : public StateType {
+ public:
+  [[nodiscard]] virtual Result<Bytes> encode(const State& state) const = 0;
+  /// On error `state` is unspecified. Errors: damaged, config (newer schema).
+  [[nodiscard]] virtual Result<void> decode(ByteView payload, std::uint32_t version, State& state) const = 0;
+};
+
+}  // namespace tap::state
