@@ -1,0 +1,221 @@
+#include "services/application.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace tap::services {
+
+Result<state::Archive> initial_archive(const state::Definition& definition, const Registry& kinds) {
+  state::Archive archive;
+  archive.lineage = state::Lineage::make();
+  archive.created_ms = state::wall_clock_ms();
+  archive.writer = state::writer_name();
+  archive.definition = definition;
+  for (const state::ServiceDefinition& service : definition.services) {
+    const Kind* kind = kinds.find(service.kind);
+    if (kind == nullptr) return Error{Fault::config, kinds.unknown(service.kind)};
+    if (kind->state == nullptr) continue;
+    Result<Bytes> payload = kind->state->initial();
+    if (!payload) return std::move(payload.error()).with(service.name);
+    archive.sections.push_back({service.name, service.kind, kind->state->schema_version(), state::PayloadCodec::cereal,
+                                std::move(payload).value()});
+  }
+  return archive;
+}
+
+Application::Application(state::Definition definition, net::Reactor& reactor)
+    : definition_(std::move(definition)), reactor_(reactor) {}
+
+Application::~Application() { stop(); }
+
+Result<std::unique_ptr<Application>> Application::create(state::Definition definition, const Registry& kinds,
+                                                         net::Reactor& reactor) {
+  std::unique_ptr<Application> application(new Application(std::move(definition), reactor));
+  for (const state::ServiceDefinition& service : application->definition_.services) {
+    const Kind* kind = kinds.find(service.kind);
+    if (kind == nullptr) return Error{Fault::config, "service '" + service.name + "': " + kinds.unknown(service.kind)};
+    Result<Options> options = kind->check(service.options);
+    if (!options) return std::move(options.error()).with("service '" + service.name + "'");
+    Running running;
+    running.name = service.name;
+    running.service = kind->create(*options);
+    application->running_.push_back(std::move(running));
+  }
+  return application;
+}
+
+Result<void> Application::restore(const state::Archive& archive) {
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    const state::ServiceDefinition& wanted = definition_.services[i];
+    const state::Section* section = archive.find(wanted.name);
+    if (section == nullptr) continue;
+    if (section->kind != wanted.kind) {
+      return Error{Fault::config, "service '" + wanted.name + "' is of kind '" + wanted.kind +
+                                      "', but the state saved under this name is of kind '" + section->kind +
+                                      "'; give the new service another name"};
+    }
+    StatePort* state = running_[i].service->state();
+    if (state == nullptr) continue;
+    if (Result<void> restored = state->restore(section->payload, section->schema_version); !restored) {
+      return std::move(restored.error()).with("the state of service '" + wanted.name + "'");
+    }
+  }
+  return {};
+}
+
+Result<void> Application::start(std::vector<ServiceSocket> sockets) {
+  for (Running& running : running_) {
+    Result<void> result;
+    const bool returned =
+        reactor_.guarded(running.name, [&] { result = running.service->start(reactor_); });
+    if (!returned) result = Error{Fault::internal, "it threw an exception"};
+    if (!result) {
+      stop();
+      return std::move(result.error()).with("starting service '" + running.name + "'");
+    }
+    ++started_;
+  }
+  for (ServiceSocket& socket : sockets) {
+    const auto owner = std::find_if(running_.begin(), running_.end(),
+                                    [&](const Running& running) { return running.name == socket.service; });
+    TAP_ASSERT(owner != running_.end());
+    const std::string text = socket.text;
+    if (Result<void> opened = open(*owner, std::move(socket)); !opened) {
+      stop();
+      return std::move(opened.error()).with("service '" + owner->name + "', " + text);
+    }
+  }
+  watch_stdio();
+  return {};
+}
+
+Result<void> Application::open(Running& running, ServiceSocket socket) {
+  const state::ServiceDefinition& definition = *definition_.find(running.name);
+  const net::ListenerLimits limits{static_cast<std::size_t>(definition.connections_max), definition.idle_timeout_ms};
+  if (!socket.fd.open()) return open_stdio(running, limits);
+  auto listener = std::make_unique<net::Listener>(reactor_, *running.service, running.name, limits);
+  if (Result<void> listening = listener->listen(std::move(socket.fd), socket.kind, socket.backlog); !listening) {
+    return listening;
+  }
+  running.listeners.push_back(std::move(listener));
+  return {};
+}
+
+Result<void> Application::open_stdio(Running& running, const net::ListenerLimits& limits) {
+  running.bridge = std::make_unique<net::StdioBridge>();
+  Result<Fd> end = running.bridge->open(STDIN_FILENO, STDOUT_FILENO);
+  if (!end) return std::move(end).error();
+  running.stdio = std::make_unique<net::ConnectionSet>(reactor_, *running.service, running.name, limits);
+  if (Result<void> adopted = running.stdio->adopt(std::move(end).value(), net::StreamKind::unix_socket); !adopted) {
+    return adopted;
+  }
+  return {};
+}
+
+/// With no port open, the end of standard input is the end of all work.
+void Application::watch_stdio() {
+  const bool ports = std::any_of(running_.begin(), running_.end(),
+                                 [](const Running& running) { return !running.listeners.empty(); });
+  if (ports) return;
+  for (Running& running : running_) {
+    if (!running.stdio) continue;
+    running.stdio->when_empty([this] {
+      if (stdio_ended_) stdio_ended_();
+    });
+  }
+}
+
+void Application::drain(std::function<void()> done) {
+  drained_ = std::move(done);
+  draining_ = 1;  // this call itself, so that `done` cannot come before all have been asked
+  for (Running& running : running_) {
+    for (const auto& listener : running.listeners) {
+      ++draining_;
+      listener->drain([this] { one_drained(); });
+    }
+    if (running.stdio) {
+      ++draining_;
+      running.stdio->drain([this] { one_drained(); });
+    }
+  }
+  none_to_drain_ = reactor_.call_later(0, [this] { one_drained(); });
+}
+
+void Application::one_drained() {
+  if (--draining_ == 0 && drained_) std::exchange(drained_, nullptr)();
+}
+
+void Application::abort_connections() {
+  for (Running& running : running_) {
+    for (const auto& listener : running.listeners) listener->connections().abort_all();
+    if (running.stdio) running.stdio->abort_all();
+  }
+}
+
+void Application::stop() {
+  while (started_ > 0) {
+    Running& running = running_[--started_];
+    for (const auto& listener : running.listeners) listener->close();
+    reactor_.guarded(running.name, [&] { running.service->stop(); });
+  }
+  // Connections point at their service's protocols: they go first.
+  for (Running& running : running_) {
+    running.listeners.clear();
+    running.stdio.reset();
+    running.bridge.reset();
+  }
+}
+
+Result<state::Archive> Application::collect(const std::optional<state::StoredArchive>& previous) const {
+  state::Archive next;
+  if (previous) {
+    next = state::successor(previous->archive, previous->digest);
+  } else {
+    next.lineage = state::Lineage::make();
+    next.created_ms = state::wall_clock_ms();
+    next.writer = state::writer_name();
+  }
+  next.epoch += 1;
+  next.definition = definition_;
+  next.sections.clear();
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    const StatePort* state = running_[i].service->state();
+    if (state == nullptr) continue;
+    Result<Bytes> payload = state->save();
+    if (!payload) return std::move(payload.error()).with("the state of service '" + running_[i].name + "'");
+    next.sections.push_back({running_[i].name, definition_.services[i].kind, state->schema_version(),
+                             state::PayloadCodec::cereal, std::move(payload).value()});
+  }
+  if (previous) {
+    for (const state::Section& section : previous->archive.sections) {
+      if (definition_.find(section.service) == nullptr) next.sections.push_back(section);
+    }
+  }
+  return next;
+}
+
+std::vector<std::string> Application::status() const {
+  std::vector<std::string> lines;
+  for (const Running& running : running_) {
+    net::ConnectionCounts sum;
+    const auto add = [&sum](const net::ConnectionCounts& counts) {
+      sum.open += counts.open;
+      sum.accepted += counts.accepted;
+      sum.refused += counts.refused;
+      sum.timed_out += counts.timed_out;
+    };
+    for (const auto& listener : running.listeners) add(listener->connections().counts());
+    if (running.stdio) add(running.stdio->counts());
+    std::string line = running.name + ": " + std::to_string(sum.open) + " connections open, " +
+                       std::to_string(sum.accepted) + " accepted, " + std::to_string(sum.refused) + " refused, " +
+                       std::to_string(sum.timed_out) + " timed out";
+    if (const StatePort* state = running.service->state()) {
+      line += ", " + std::to_string(state->changes()) + " state changes since the start";
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+}  // namespace tap::services

@@ -1,0 +1,92 @@
+// Application: services with their sockets and states, from the first start to the last byte.
+//
+// Tests: tests/services/application_test.cpp
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "services/kind.hpp"
+#include "services/net/listener.hpp"
+#include "services/net/stdio_bridge.hpp"
+#include "state/archive.hpp"
+#include "state/store.hpp"
+
+namespace tap::services {
+
+/// A bound socket and the service it belongs to; no descriptor means standard input and output.
+struct ServiceSocket {
+  std::string service;
+  Fd fd;
+  net::StreamKind kind = net::StreamKind::tcp;
+  int backlog = 0;
+  std::string text;  ///< "tcp:127.0.0.1:8888", for messages
+};
+
+/// A first archive for a definition: new lineage, generation 1, every state as nothing has happened to it.
+/// Errors: config, for an unknown kind.
+[[nodiscard]] Result<state::Archive> initial_archive(const state::Definition& definition, const Registry& kinds);
+
+/// Thread:   the loop's.
+/// Lifetime: the reactor and the registry outlive it.
+/// Order:    create -> restore -> start -> (serving) -> drain -> stop -> collect.
+class Application {
+ public:
+  /// Makes the services. Errors: config, for an unknown kind or a wrong option.
+  [[nodiscard]] static Result<std::unique_ptr<Application>> create(state::Definition definition, const Registry& kinds,
+                                                                   net::Reactor& reactor);
+  ~Application();
+
+  /// Gives each service its state. Sections of services that are not defined are left alone: collect() keeps them.
+  /// Errors: damaged; config, for a newer schema or a service that is of another kind now.
+  [[nodiscard]] Result<void> restore(const state::Archive& archive);
+
+  /// Starts the services in their order, then opens the ports. On error what had started is stopped, last first.
+  [[nodiscard]] Result<void> start(std::vector<ServiceSocket> sockets);
+
+  /// Calls `ended` (once, from the loop) when standard input and output were all it served and they have ended.
+  void when_stdio_ends(std::function<void()> ended) { stdio_ended_ = std::move(ended); }
+
+  /// Accepts no more, reads no more, answers what was received, sends it; then calls `done`, from a later turn.
+  void drain(std::function<void()> done);
+  /// What is not sent by now is lost.
+  void abort_connections();
+  /// Ends the services, last first.
+  void stop();
+
+  /// The archive that follows `previous` (nothing: the first), with every state as it is now.
+  [[nodiscard]] Result<state::Archive> collect(const std::optional<state::StoredArchive>& previous) const;
+
+  /// A line per service: connections, changes.
+  [[nodiscard]] std::vector<std::string> status() const;
+  [[nodiscard]] const state::Definition& definition() const { return definition_; }
+
+ private:
+  struct Running {
+    std::string name;
+    std::unique_ptr<Service> service;
+    std::vector<std::unique_ptr<net::Listener>> listeners;
+    std::unique_ptr<net::StdioBridge> bridge;        // ends after the connections that use it
+    std::unique_ptr<net::ConnectionSet> stdio;
+  };
+
+  Application(state::Definition definition, net::Reactor& reactor);
+  [[nodiscard]] Result<void> open(Running& running, ServiceSocket socket);
+  [[nodiscard]] Result<void> open_stdio(Running& running, const net::ListenerLimits& limits);
+  void watch_stdio();
+  void one_drained();
+
+  state::Definition definition_;
+  net::Reactor& reactor_;
+  std::vector<Running> running_;
+  std::size_t started_ = 0;  ///< running_[0, started_) have been started and not stopped
+  std::size_t draining_ = 0;
+  std::function<void()> drained_;
+  std::function<void()> stdio_ended_;
+  net::Timer none_to_drain_;
+};
+
+}  // namespace tap::services

@@ -1,0 +1,154 @@
+#include "services/command_line.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "services/net/endpoint.hpp"
+#include "services/units.hpp"
+
+namespace tap::services {
+namespace {
+
+std::string with_dashes(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+/// "--push-every,--push_every" so that the config's spelling works too.
+std::string option_names(const std::string& name) {
+  const std::string dashed = with_dashes(name);
+  return dashed == name ? "--" + name : "--" + dashed + ",--" + name;
+}
+
+const OptionShape* find_shape(const std::vector<OptionShape>& shapes, const std::string& word) {
+  const auto found = std::find_if(shapes.begin(), shapes.end(), [&](const OptionShape& shape) {
+    if (word.size() == 2 && word[0] == '-' && word[1] != '-') return shape.short_name == word[1];
+    return shape.long_name == word;
+  });
+  return found == shapes.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into) {
+  app.add_option("--listen", into.listen, "an endpoint such as tcp:8888 or unix:/run/x.sock; repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->type_name("ENDPOINT")
+      ->group("Service");
+  app.add_option("--durability", into.durability, "what of the state survives what: shutdown")
+      ->type_name("MODE")
+      ->group("Service");
+  app.add_option("--max-connections,--max_connections", into.connections_max,
+                 "connections at once per endpoint (" + std::to_string(state::kDefaultConnectionsMax) + ")")
+      ->type_name("N")
+      ->group("Service");
+  app.add_option("--idle-timeout,--idle_timeout", into.idle_timeout,
+                 "end a connection on which nothing moves for so long (0: never)")
+      ->type_name("DURATION")
+      ->group("Service");
+  if (kind == nullptr) return;
+  for (const OptionSpec& spec : kind->options) {
+    app.add_option_function<std::string>(
+           option_names(spec.name), [&into, name = spec.name](const std::string& text) { into.options[name] = text; },
+           spec.doc + " (" + spec.default_value + ")")
+        ->type_name(spec.value_hint())
+        ->group("Options of " + kind->name);
+  }
+}
+
+Result<state::ServiceDefinition> make_service(const Kind& kind, const ServiceArguments& arguments) {
+  const auto usage = [](std::string message) { return Error{Fault::usage, std::move(message)}; };
+  state::ServiceDefinition service;
+  service.name = kind.name;
+  service.kind = kind.name;
+  service.durability = arguments.durability;
+  service.options = arguments.options;
+  if (arguments.listen.empty()) return usage("--listen is missing: say where, for example --listen tcp:8888");
+  std::vector<net::Endpoint> endpoints;
+  for (const std::string& text : arguments.listen) {
+    Result<net::Endpoint> endpoint = net::parse_endpoint(text);
+    if (!endpoint) return usage("--listen: " + endpoint.error().message);
+    for (const net::Endpoint& other : endpoints) {
+      if (net::conflict(other, *endpoint)) return usage("--listen: " + text + " and " + other.text + " are one place");
+    }
+    endpoints.push_back(std::move(endpoint).value());
+    service.listen.push_back(text);
+  }
+  if (!arguments.connections_max.empty()) {
+    const auto count = parse_count(arguments.connections_max);
+    if (!count || *count == 0) {
+      return usage("--max-connections: '" + arguments.connections_max + "' is not a number above 0");
+    }
+    service.connections_max = *count;
+  }
+  if (!arguments.idle_timeout.empty()) {
+    const auto timeout = parse_duration_ms(arguments.idle_timeout);
+    if (!timeout) {
+      return usage("--idle-timeout: '" + arguments.idle_timeout +
+                   "' is not a duration such as 300ms, 5s, 5min or a number of seconds");
+    }
+    service.idle_timeout_ms = *timeout;
+  }
+  if (Result<Options> options = kind.check(arguments.options); !options) {
+    return usage("--" + options.error().message);
+  }
+  if (Result<void> durability = check_durability(arguments.durability); !durability) {
+    return std::move(durability.error()).with("--durability");
+  }
+  return service;
+}
+
+std::vector<OptionShape> service_option_shapes(const Registry& kinds) {
+  std::vector<OptionShape> shapes{{"--listen"},          {"--durability"},      {"--max-connections"},
+                                  {"--max_connections"}, {"--idle-timeout"},    {"--idle_timeout"}};
+  for (const Kind& kind : kinds.all()) {
+    for (const OptionSpec& spec : kind.options) {
+      const bool takes_value = spec.type != OptionSpec::Type::boolean;
+      shapes.push_back({"--" + spec.name, '\0', takes_value});
+      shapes.push_back({"--" + with_dashes(spec.name), '\0', takes_value});
+    }
+  }
+  return shapes;
+}
+
+RegularArguments regular_arguments(const std::vector<std::string>& words, const std::vector<OptionShape>& shapes) {
+  RegularArguments regular;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    const bool option = word.size() > 1 && word[0] == '-';
+    if (!option) {
+      if (regular.first.empty()) regular.first = word;
+      else regular.words.push_back(word);
+      continue;
+    }
+    const std::size_t equals = word.find('=');
+    const OptionShape* shape = find_shape(shapes, word.substr(0, equals));
+    const std::string* next = i + 1 < words.size() ? &words[i + 1] : nullptr;
+    if (shape == nullptr) {
+      regular.words.push_back(word);
+    } else if (shape->takes_value && equals != std::string::npos) {
+      regular.words.push_back(shape->long_name);
+      regular.words.push_back(word.substr(equals + 1));
+    } else if (shape->takes_value) {
+      regular.words.push_back(word);
+      if (next != nullptr) regular.words.push_back(words[++i]);
+    } else if (equals == std::string::npos && next != nullptr && parse_boolean(*next)) {
+      regular.words.push_back(shape->long_name + "=" + words[++i]);
+    } else {
+      regular.words.push_back(word);
+    }
+  }
+  return regular;
+}
+
+Result<void> check_durability(const std::string& durability) {
+  if (durability.empty() || durability == "shutdown") return {};
+  if (durability == "strict" || durability == "reserve" || durability.substr(0, 9) == "interval:") {
+    return Error{Fault::config, "durability '" + durability +
+                                    "' is not yet in this version; it has 'shutdown' (saved at a clean stop only)"};
+  }
+  return Error{Fault::config, "'" + durability + "' is not a durability; this version has 'shutdown'"};
+}
+
+}  // namespace tap::services

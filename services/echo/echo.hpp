@@ -1,0 +1,10 @@
+// The echo service: sends back what it receives (RFC 862, TCP).
+#pragma once
+
+#include "services/kind.hpp"
+
+namespace tap::services {
+
+[[nodiscard]] Kind echo_kind();
+
+}  // namespace tap::services

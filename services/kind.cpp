@@ -1,0 +1,108 @@
+#include "services/kind.hpp"
+
+#include <algorithm>
+
+#include "services/units.hpp"
+#include "state/base/suggest.hpp"
+
+namespace tap::services {
+
+std::string OptionSpec::value_hint() const {
+  switch (type) {
+    case Type::text:
+      return "text";
+    case Type::choice: {
+      std::string hint;
+      for (const std::string& choice : choices) hint += (hint.empty() ? "" : "|") + choice;
+      return hint;
+    }
+    case Type::boolean:
+      return "true|false";
+    case Type::count:
+      return "number";
+    case Type::duration:
+      return "duration";
+    case Type::size:
+      return "size";
+  }
+  return "";
+}
+
+Result<std::string> OptionSpec::canonical(const std::string& text) const {
+  const auto wrong = [&](const std::string& wanted) {
+    return Error{Fault::config, "'" + text + "' is not " + wanted};
+  };
+  switch (type) {
+    case Type::text:
+      break;
+    case Type::choice:
+      if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
+        return wrong("one of " + value_hint() + did_you_mean(text, choices));
+      }
+      break;
+    case Type::boolean:
+      if (!parse_boolean(text)) return wrong("true or false");
+      break;
+    case Type::count:
+      if (!parse_count(text)) return wrong("a whole number");
+      break;
+    case Type::duration:
+      if (!parse_duration_ms(text)) return wrong("a duration such as 300ms, 5s, 5min or a number of seconds");
+      break;
+    case Type::size:
+      if (!parse_size_bytes(text)) return wrong("a size such as 64KiB or a number of bytes");
+      break;
+  }
+  return text;
+}
+
+const std::string& Options::text(const std::string& name) const {
+  const auto found = values_.find(name);
+  TAP_ASSERT(found != values_.end());
+  return found->second;
+}
+
+bool Options::boolean(const std::string& name) const { return text(name) == "true"; }
+
+std::uint64_t Options::count(const std::string& name) const { return parse_count(text(name)).value_or(0); }
+
+std::uint64_t Options::duration_ms(const std::string& name) const { return parse_duration_ms(text(name)).value_or(0); }
+
+const OptionSpec* Kind::find_option(std::string_view option) const {
+  const auto found =
+      std::find_if(options.begin(), options.end(), [&](const OptionSpec& spec) { return spec.name == option; });
+  return found == options.end() ? nullptr : &*found;
+}
+
+Result<Options> Kind::check(const std::map<std::string, std::string>& given) const {
+  std::map<std::string, std::string> values;
+  std::vector<std::string> names;
+  for (const OptionSpec& spec : options) {
+    values[spec.name] = spec.default_value;
+    names.push_back(spec.name);
+  }
+  for (const auto& [option, text] : given) {
+    const OptionSpec* spec = find_option(option);
+    if (spec == nullptr) {
+      return Error{Fault::config,
+                   "the kind '" + name + "' has no option '" + option + "'" + did_you_mean(option, names)};
+    }
+    Result<std::string> value = spec->canonical(text);
+    if (!value) return std::move(value.error()).with(option);
+    values[option] = std::move(value).value();
+  }
+  return Options(std::move(values));
+}
+
+const Kind* Registry::find(std::string_view name) const {
+  const auto found = std::find_if(kinds_.begin(), kinds_.end(), [&](const Kind& kind) { return kind.name == name; });
+  return found == kinds_.end() ? nullptr : &*found;
+}
+
+std::string Registry::unknown(std::string_view name) const {
+  std::vector<std::string> names;
+  for (const Kind& kind : kinds_) names.push_back(kind.name);
+  return "there is no kind '" + std::string(name) + "'" + did_you_mean(name, names);
+}
+
+}  // namespace tap::services

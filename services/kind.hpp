@@ -1,0 +1,76 @@
+// Kind: a sort of service, as its author describes it: name, options, state, and how to make one.
+//
+// A kind is a value. main() lists the kinds there are (standard_kinds.hpp); nothing registers itself.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "services/service.hpp"
+#include "state/base/result.hpp"
+#include "state/state_codec.hpp"
+
+namespace tap::services {
+
+/// One option of a kind: a key of [service.options] and a long option of the command line.
+struct OptionSpec {
+  enum class Type { text, choice, boolean, count, duration, size };
+
+  std::string name;  ///< with underscores; the command line takes dashes too
+  Type type = Type::text;
+  std::vector<std::string> choices;  ///< for Type::choice
+  std::string default_value;
+  std::string doc;  ///< one sentence
+
+  /// The value as it is stored. Errors: config, a sentence without the option's name.
+  [[nodiscard]] Result<std::string> canonical(const std::string& text) const;
+  /// "none|line", "duration", ...
+  [[nodiscard]] std::string value_hint() const;
+};
+
+/// Checked values of a kind's options, defaults filled in. Asking for an option the kind does not have is a bug.
+class Options {
+ public:
+  explicit Options(std::map<std::string, std::string> values) : values_(std::move(values)) {}
+
+  [[nodiscard]] const std::string& text(const std::string& name) const;
+  [[nodiscard]] bool boolean(const std::string& name) const;
+  [[nodiscard]] std::uint64_t count(const std::string& name) const;
+  [[nodiscard]] std::uint64_t duration_ms(const std::string& name) const;
+
+ private:
+  std::map<std::string, std::string> values_;
+};
+
+struct Kind {
+  std::string name;
+  std::string summary;  ///< one sentence
+  std::vector<OptionSpec> options;
+  const state::StateType* state = nullptr;  ///< nullptr: nothing outlives the process
+  std::function<std::unique_ptr<Service>(const Options&)> create;
+
+  [[nodiscard]] const OptionSpec* find_option(std::string_view option) const;
+  /// Errors: config, one sentence for the first option that is unknown or wrong.
+  [[nodiscard]] Result<Options> check(const std::map<std::string, std::string>& given) const;
+};
+
+/// The kinds of this program. Lifetime: outlives every application made with it.
+class Registry {
+ public:
+  explicit Registry(std::vector<Kind> kinds) : kinds_(std::move(kinds)) {}
+
+  [[nodiscard]] const Kind* find(std::string_view name) const;
+  [[nodiscard]] const std::vector<Kind>& all() const { return kinds_; }
+  /// "there is no kind 'fibonaci'; did you mean 'fibonacci'?"
+  [[nodiscard]] std::string unknown(std::string_view name) const;
+
+ private:
+  std::vector<Kind> kinds_;
+};
+
+}  // namespace tap::services

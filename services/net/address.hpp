@@ -1,0 +1,16 @@
+// Addresses as text, for messages and logs.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <string>
+
+namespace tap::net {
+
+/// "127.0.0.1:8888", "[::1]:8888", "unix:/path" or "unix" for an unnamed one.
+[[nodiscard]] std::string address_text(const sockaddr* address, socklen_t length);
+
+/// Of the other end of a connected socket.
+[[nodiscard]] std::string peer_address_text(int fd);
+
+}  // namespace tap::net

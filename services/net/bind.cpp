@@ -1,0 +1,159 @@
+#include "services/net/bind.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "services/net/address.hpp"
+
+namespace tap::net {
+namespace {
+
+Error failed(const Endpoint& endpoint, const char* what) {
+  const int code = errno;
+  const Fault fault = code == EACCES || code == EPERM ? Fault::permission : Fault::unavailable;
+  std::string message = std::string("cannot ") + what + " " + endpoint.text;
+  if (code == EADDRINUSE) message += " (another program uses it; `ss -lntpx` tells which)";
+  if (code == EACCES && endpoint.port != 0 && endpoint.port < 1024) {
+    message += " (ports below 1024 need root or CAP_NET_BIND_SERVICE)";
+  }
+  return errno_error(fault, message, code);
+}
+
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+  [[nodiscard]] sockaddr* raw() { return reinterpret_cast<sockaddr*>(&storage); }
+};
+
+Address address_of(const Endpoint& endpoint) {
+  Address address;
+  if (endpoint.type == Endpoint::Type::tcp) {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(endpoint.port);
+    TAP_ASSERT(::inet_pton(AF_INET, endpoint.interface.c_str(), &v4->sin_addr) == 1);
+    address.length = sizeof *v4;
+  } else if (endpoint.type == Endpoint::Type::tcp6) {
+    auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(endpoint.port);
+    TAP_ASSERT(::inet_pton(AF_INET6, endpoint.interface.c_str(), &v6->sin6_addr) == 1);
+    address.length = sizeof *v6;
+  } else {
+    auto* local = reinterpret_cast<sockaddr_un*>(&address.storage);
+    local->sun_family = AF_UNIX;
+    TAP_ASSERT(endpoint.path.size() < sizeof local->sun_path);
+    std::memcpy(local->sun_path, endpoint.path.c_str(), endpoint.path.size() + 1);
+    address.length = sizeof *local;
+  }
+  return address;
+}
+
+std::string bound_text(const Endpoint& endpoint, int fd) {
+  if (endpoint.type == Endpoint::Type::unix_socket) return "unix:" + endpoint.path;
+  Address address;
+  address.length = sizeof address.storage;
+  if (::getsockname(fd, address.raw(), &address.length) != 0) return endpoint.text;
+  const std::string text = address_text(address.raw(), address.length);
+  if (address.raw()->sa_family == AF_UNIX) return text;
+  return (address.raw()->sa_family == AF_INET6 ? "tcp6:" : "tcp:") + text;
+}
+
+Result<BoundEndpoint> bind_tcp(const Endpoint& endpoint) {
+  Address address = address_of(endpoint);
+  Fd fd(::socket(address.raw()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.open()) return failed(endpoint, "open a socket for");
+  const int on = 1;
+  // Connections of a stopped daemon in TIME_WAIT must not keep the next one from its port.
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (endpoint.type == Endpoint::Type::tcp6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (::bind(fd.get(), address.raw(), address.length) != 0) return failed(endpoint, "bind");
+  std::string text = bound_text(endpoint, fd.get());
+  return BoundEndpoint{endpoint, std::move(fd), std::move(text), 0, 0};
+}
+
+/// Removes the socket file of a daemon that is gone. Errors: unavailable, when it is not that.
+Result<void> clear_stale_socket(const Endpoint& endpoint, Address& address) {
+  struct stat found {};
+  if (::lstat(endpoint.path.c_str(), &found) != 0) {
+    if (errno == ENOENT) return {};
+    return failed(endpoint, "look at the socket file of");
+  }
+  if (!S_ISSOCK(found.st_mode)) {
+    return Error{Fault::unavailable, "cannot bind " + endpoint.text + ": " + endpoint.path + " is there and not a socket"};
+  }
+  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe.open()) return failed(endpoint, "open a socket for");
+  if (::connect(probe.get(), address.raw(), address.length) == 0 || errno != ECONNREFUSED) {
+    errno = EADDRINUSE;
+    return failed(endpoint, "bind");
+  }
+  if (::unlink(endpoint.path.c_str()) != 0 && errno != ENOENT) return failed(endpoint, "replace the left-over socket of");
+  return {};
+}
+
+Result<BoundEndpoint> bind_unix(const Endpoint& endpoint, const std::optional<SocketOwner>& owner) {
+  Address address = address_of(endpoint);
+  if (Result<void> cleared = clear_stale_socket(endpoint, address); !cleared) return std::move(cleared).error();
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.open()) return failed(endpoint, "open a socket for");
+  if (::bind(fd.get(), address.raw(), address.length) != 0) return failed(endpoint, "bind");
+  const bool given = !owner || ::lchown(endpoint.path.c_str(), owner->uid, owner->gid) == 0;
+  if (!given || (endpoint.mode && ::chmod(endpoint.path.c_str(), *endpoint.mode) != 0)) {
+    Error error = failed(endpoint, "set owner and mode of");
+    ::unlink(endpoint.path.c_str());
+    return error;
+  }
+  struct stat made {};
+  if (::lstat(endpoint.path.c_str(), &made) != 0) return failed(endpoint, "look at the socket file of");
+  return BoundEndpoint{endpoint, std::move(fd), "unix:" + endpoint.path, made.st_dev, made.st_ino};
+}
+
+Result<BoundEndpoint> take_fd(const Endpoint& endpoint) {
+  int listening = 0;
+  socklen_t length = sizeof listening;
+  if (::getsockopt(endpoint.fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) != 0) {
+    return failed(endpoint, "use the descriptor of");
+  }
+  if (listening == 0) {
+    return Error{Fault::unavailable, "cannot use the descriptor of " + endpoint.text + ": it does not listen"};
+  }
+  Fd fd(::fcntl(endpoint.fd, F_DUPFD_CLOEXEC, 3));
+  if (!fd.open()) return failed(endpoint, "use the descriptor of");
+  std::string text = bound_text(endpoint, fd.get());
+  return BoundEndpoint{endpoint, std::move(fd), std::move(text), 0, 0};
+}
+
+}  // namespace
+
+Result<BoundEndpoint> bind_endpoint(const Endpoint& endpoint, const std::optional<SocketOwner>& owner) {
+  switch (endpoint.type) {
+    case Endpoint::Type::tcp:
+    case Endpoint::Type::tcp6:
+      return bind_tcp(endpoint);
+    case Endpoint::Type::unix_socket:
+      return bind_unix(endpoint, owner);
+    case Endpoint::Type::fd:
+      return take_fd(endpoint);
+    case Endpoint::Type::stdio:
+      return BoundEndpoint{endpoint, Fd(), "stdio:", 0, 0};
+  }
+  return Error{Fault::internal, "an endpoint of no type"};
+}
+
+void unlink_endpoint(const BoundEndpoint& bound) {
+  if (bound.endpoint.type != Endpoint::Type::unix_socket) return;
+  struct stat found {};
+  if (::lstat(bound.endpoint.path.c_str(), &found) != 0) return;
+  // Another daemon may have replaced the file since; then it is that one's.
+  if (found.st_dev == bound.file_device && found.st_ino == bound.file_inode) ::unlink(bound.endpoint.path.c_str());
+}
+
+}  // namespace tap::net

@@ -1,0 +1,131 @@
+#include "services/net/connections.hpp"
+
+namespace tap::net {
+
+ConnectionSet::ConnectionSet(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits)
+    : reactor_(reactor), factory_(factory), service_(std::move(service)), limits_(limits) {}
+
+ConnectionSet::~ConnectionSet() {
+  when_empty_ = nullptr;
+  abort_all();
+  bury();
+}
+
+std::unique_ptr<StreamTransport> ConnectionSet::make_stream() {
+  StreamOwner& owner = *this;
+  return std::make_unique<StreamTransport>(reactor_, owner);
+}
+
+void ConnectionSet::accept(uv_stream_s* listener, StreamKind kind) {
+  if (counts_.open >= limits_.connections_max) {
+    refuse(listener, kind);
+    return;
+  }
+  std::unique_ptr<StreamTransport> stream = make_stream();
+  if (Result<void> accepted = stream->accept(listener, kind); !accepted) {
+    reactor_.log().write(LogLevel::warning, service_, accepted.error().message);
+    return;
+  }
+  begin(std::move(stream));
+}
+
+Result<void> ConnectionSet::adopt(Fd socket, StreamKind kind) {
+  std::unique_ptr<StreamTransport> stream = make_stream();
+  if (Result<void> opened = stream->open(std::move(socket), kind); !opened) return opened;
+  begin(std::move(stream));
+  return {};
+}
+
+void ConnectionSet::refuse(uv_stream_s* listener, StreamKind kind) {
+  {
+    StreamTransport closed_at_once(reactor_, *this);
+    (void)!closed_at_once.accept(listener, kind).ok();
+  }
+  ++counts_.refused;
+  if (full_) return;
+  full_ = true;
+  refused_before_ = counts_.refused - 1;
+  reactor_.log().write(LogLevel::warning, service_,
+                       "refusing connections: the limit of " + std::to_string(limits_.connections_max) +
+                           " is reached (max_connections)");
+}
+
+void ConnectionSet::begin(std::unique_ptr<StreamTransport> stream) {
+  std::unique_ptr<Protocol> protocol;
+  if (!reactor_.guarded(service_, [&] { protocol = factory_.build_protocol(); }) || protocol == nullptr) return;
+  ++counts_.accepted;
+  ++counts_.open;
+  StreamTransport& started = *stream;
+  started.active_ms = reactor_.now_ms();
+  started.place = streams_.insert(streams_.end(), std::move(stream));
+  started.start(std::move(protocol));
+  watch_idle();
+}
+
+void ConnectionSet::stream_active(StreamTransport& stream) {
+  if (limits_.idle_timeout_ms == 0) return;
+  stream.active_ms = reactor_.now_ms();
+  streams_.splice(streams_.end(), streams_, stream.place);
+}
+
+void ConnectionSet::stream_ended(StreamTransport& stream) {
+  if (ended_.empty()) burial_ = reactor_.call_later(0, [this] { bury(); });
+  ended_.push_back(&stream);
+}
+
+/// Says good-bye to the protocols and frees what has ended; may be the last thing this object does.
+void ConnectionSet::bury() {
+  burial_.cancel();
+  std::vector<StreamTransport*> ended;
+  ended.swap(ended_);
+  for (StreamTransport* stream : ended) {
+    stream->tell_protocol_lost();
+    streams_.erase(stream->place);
+    --counts_.open;
+  }
+  if (full_ && counts_.open < limits_.connections_max) {
+    full_ = false;
+    reactor_.log().write(LogLevel::info, service_,
+                         "accepting connections again, after " + std::to_string(counts_.refused - refused_before_) +
+                             " were refused");
+  }
+  if (streams_.empty() && when_empty_) {
+    const std::function<void()> tell = std::exchange(when_empty_, nullptr);
+    tell();
+  }
+}
+
+/// Arms the one timer for the connection that has been idle longest.
+void ConnectionSet::watch_idle() {
+  if (limits_.idle_timeout_ms == 0 || idle_watch_.active()) return;
+  for (const auto& stream : streams_) {
+    if (stream->over()) continue;  // it is buried next turn
+    const std::uint64_t due = stream->active_ms + limits_.idle_timeout_ms;
+    const std::uint64_t now = reactor_.now_ms();
+    idle_watch_ = reactor_.call_later(due > now ? due - now : 0, [this] { end_idle(); });
+    return;
+  }
+}
+
+void ConnectionSet::end_idle() {
+  const std::uint64_t now = reactor_.now_ms();
+  for (const auto& stream : streams_) {
+    if (stream->active_ms + limits_.idle_timeout_ms > now) break;
+    if (stream->over()) continue;
+    ++counts_.timed_out;
+    stream->fail("idle for " + std::to_string(limits_.idle_timeout_ms) + " ms (idle_timeout)");
+  }
+  watch_idle();
+}
+
+void ConnectionSet::drain(std::function<void()> empty) {
+  when_empty_ = std::move(empty);
+  for (const auto& stream : streams_) stream->drain();
+  if (streams_.empty()) burial_ = reactor_.call_later(0, [this] { bury(); });
+}
+
+void ConnectionSet::abort_all() {
+  for (const auto& stream : streams_) stream->abort_connection();
+}
+
+}  // namespace tap::net

@@ -1,0 +1,94 @@
+// Protocol, Transport, Factory: the three words of Twisted that a server is written in.
+//
+// A Transport moves bytes, a Protocol gives them meaning for one connection, a Factory makes the Protocols and holds
+// what they share.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "state/base/assert.hpp"
+#include "state/base/result.hpp"
+
+namespace tap::net {
+
+/// One connection's bytes. Thread: the loop's. Nothing here calls back into the protocol before it returns.
+class Transport {
+ public:
+  Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+  virtual ~Transport() = default;
+
+  /// Corked: the pieces of one turn leave in one system call at its end. Ignored once the connection is ending.
+  virtual void write(std::string_view bytes) = 0;
+  /// Ends the connection once everything written so far has been sent.
+  virtual void lose_connection() = 0;
+  /// Ends only our direction, once everything written so far has been sent (shutdown(2)); reading goes on.
+  virtual void lose_write_connection() = 0;
+  /// Ends the connection at once; what was not sent is lost and the peer sees a reset.
+  virtual void abort_connection() = 0;
+
+  /// abort_connection(), said in the log with the service's name and the peer: for a peer that breaks the rules.
+  virtual void fail(std::string_view why) = 0;
+
+  virtual void pause_reading() = 0;
+  virtual void resume_reading() = 0;
+
+  /// Whether so much is unsent that a protocol with more to answer should wait for output_drained(). (Reading pauses
+  /// by itself meanwhile.)
+  [[nodiscard]] virtual bool congested() = 0;
+  /// Whether the connection is ending or over: nothing written now would be sent.
+  [[nodiscard]] virtual bool ending() const = 0;
+  /// "127.0.0.1:40123", "unix", "stdio": for the log.
+  [[nodiscard]] virtual std::string peer() const = 0;
+};
+
+/// What one connection means. All calls come from the loop; an exception from any of them is logged with the service's
+/// name and ends this connection, nothing else.
+class Protocol {
+ public:
+  Protocol() = default;
+  Protocol(const Protocol&) = delete;
+  Protocol& operator=(const Protocol&) = delete;
+  virtual ~Protocol() = default;
+
+  virtual void connection_made() {}
+  /// What one read delivered: any number of bytes above zero, cut anywhere. The view ends with the call.
+  virtual void data_received(std::string_view data) = 0;
+  /// The peer has sent its last byte. By default we finish sending and end too.
+  virtual void end_received() { transport().lose_connection(); }
+  /// After congested() was true: there is room again.
+  virtual void output_drained() {}
+  /// The last call, whoever ended the connection.
+  virtual void connection_lost(const Error& reason) { (void)reason; }
+  /// Whether complete requests that were received still wait for their answer; a stop waits for them.
+  [[nodiscard]] virtual bool owes_answer() const { return false; }
+
+  /// Called once by whoever made the connection, before connection_made().
+  void attach(Transport& transport) { transport_ = &transport; }
+
+ protected:
+  /// REQUIRES: attached. Lifetime: until connection_lost() returns.
+  [[nodiscard]] Transport& transport() const {
+    TAP_ASSERT(transport_ != nullptr);
+    return *transport_;
+  }
+
+ private:
+  Transport* transport_ = nullptr;
+};
+
+/// Makes a Protocol for each connection. Lifetime: outlives the protocols it made.
+class Factory {
+ public:
+  Factory() = default;
+  Factory(const Factory&) = delete;
+  Factory& operator=(const Factory&) = delete;
+  virtual ~Factory() = default;
+
+  [[nodiscard]] virtual std::unique_ptr<Protocol> build_protocol() = 0;
+};
+
+}  // namespace tap::net

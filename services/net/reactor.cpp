@@ -1,0 +1,172 @@
+#include "services/net/reactor.hpp"
+
+#include <uv.h>
+
+#include <algorithm>
+#include <atomic>
+#include <ctime>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "state/base/assert.hpp"
+
+namespace tap::net {
+namespace {
+
+class SystemClock final : public Clock {
+ public:
+  [[nodiscard]] std::uint64_t now_ms() const override {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
+  }
+  [[nodiscard]] bool ticks() const override { return true; }
+};
+
+uv_handle_t* as_handle(void* handle) { return static_cast<uv_handle_t*>(handle); }
+
+}  // namespace
+
+const Clock& system_clock() {
+  static const SystemClock clock;
+  return clock;
+}
+
+/// libuv's own objects. They are closed, and the loop is run until they are, by ~Reactor.
+struct Reactor::Handles {
+  uv_loop_t loop{};
+  uv_prepare_t prepare{};
+  uv_check_t check{};
+  uv_idle_t idle{};  // active while something waits for the next turn: it keeps the loop from sleeping
+  uv_timer_t timer{};
+  uv_async_t wakeup{};
+  std::mutex posted_lock;
+  std::vector<std::function<void()>> posted;
+  std::atomic<std::thread::id> thread;
+};
+
+Reactor::Reactor(LogSink& log, const Clock& clock)
+    : log_(log),
+      clock_(clock),
+      receive_buffer_(std::make_unique<char[]>(kReceiveBytesMax)),
+      handles_(std::make_unique<Handles>()) {
+  uv_loop_t* loop = &handles_->loop;
+  TAP_ASSERT(uv_loop_init(loop) == 0);
+  loop->data = this;
+  TAP_ASSERT(uv_prepare_init(loop, &handles_->prepare) == 0);
+  TAP_ASSERT(uv_check_init(loop, &handles_->check) == 0);
+  TAP_ASSERT(uv_idle_init(loop, &handles_->idle) == 0);
+  TAP_ASSERT(uv_timer_init(loop, &handles_->timer) == 0);
+  TAP_ASSERT(uv_async_init(loop, &handles_->wakeup, [](uv_async_t* handle) {
+               static_cast<Reactor*>(handle->data)->run_posted();
+             }) == 0);
+  handles_->prepare.data = handles_->check.data = handles_->idle.data = this;
+  handles_->timer.data = handles_->wakeup.data = this;
+  uv_prepare_start(&handles_->prepare,
+                   [](uv_prepare_t* handle) { static_cast<Reactor*>(handle->data)->before_sleep(); });
+  uv_check_start(&handles_->check, [](uv_check_t* handle) { static_cast<Reactor*>(handle->data)->settle(); });
+}
+
+Reactor::~Reactor() {
+  for (void* handle : {static_cast<void*>(&handles_->prepare), static_cast<void*>(&handles_->check),
+                       static_cast<void*>(&handles_->idle), static_cast<void*>(&handles_->timer),
+                       static_cast<void*>(&handles_->wakeup)}) {
+    uv_close(as_handle(handle), nullptr);
+  }
+  // Only closes are left. An active handle would make this wait for ever, so it turns without waiting, a few times.
+  for (int i = 0; i < 8 && uv_loop_alive(&handles_->loop) != 0; ++i) uv_run(&handles_->loop, UV_RUN_NOWAIT);
+  TAP_ASSERT(uv_loop_close(&handles_->loop) == 0);
+}
+
+uv_loop_s* Reactor::loop() { return &handles_->loop; }
+
+void Reactor::assert_on_loop() const {
+  const std::thread::id owner = handles_->thread.load(std::memory_order_relaxed);
+  TAP_ASSERT(owner == std::thread::id{} || owner == std::this_thread::get_id());
+}
+
+void Reactor::run() {
+  stopping_ = false;
+  while (!stopping_) turn(true);
+}
+
+void Reactor::stop() {
+  stopping_ = true;
+  uv_stop(&handles_->loop);
+}
+
+void Reactor::turn(bool wait) {
+  handles_->thread.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  uv_run(&handles_->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+}
+
+Timer Reactor::call_later(std::uint64_t delay_ms, TimerQueue::Callback callback) {
+  assert_on_loop();
+  return timers_.schedule(clock_.now_ms() + delay_ms, std::move(callback));
+}
+
+void Reactor::post(std::function<void()> work) {
+  {
+    const std::lock_guard<std::mutex> hold(handles_->posted_lock);
+    handles_->posted.push_back(std::move(work));
+  }
+  uv_async_send(&handles_->wakeup);
+}
+
+void Reactor::run_posted() {
+  std::vector<std::function<void()>> work;
+  {
+    const std::lock_guard<std::mutex> hold(handles_->posted_lock);
+    work.swap(handles_->posted);
+  }
+  for (const auto& item : work) guarded("reactor", item);
+}
+
+void Reactor::forget(Flushable& item) {
+  std::replace(dirty_.begin(), dirty_.end(), &item, static_cast<Flushable*>(nullptr));
+  std::replace(flushing_.begin(), flushing_.end(), &item, static_cast<Flushable*>(nullptr));
+}
+
+bool Reactor::guarded(std::string_view who, const std::function<void()>& code) {
+  try {
+    code();
+    return true;
+  } catch (const std::exception& thrown) {
+    log_.write(LogLevel::error, who, std::string("an exception ended this work: ") + thrown.what());
+  } catch (...) {
+    log_.write(LogLevel::error, who, "an exception of an unknown type ended this work");
+  }
+  return false;
+}
+
+/// Writes what was said in this turn: one write per connection, however many pieces it came in. What the flushes
+/// themselves cause (a drained connection that goes on) waits for the next turn, so that nobody is starved.
+void Reactor::settle() {
+  flushing_.swap(dirty_);
+  for (std::size_t i = 0; i < flushing_.size(); ++i) {
+    if (flushing_[i] != nullptr) flushing_[i]->flush();
+  }
+  flushing_.clear();
+}
+
+void Reactor::before_sleep() {
+  const std::uint64_t now = clock_.now_ms();
+  timers_.run_due(now, [this](const TimerQueue::Callback& callback) { guarded("timer", callback); });
+  settle();
+  const auto next = timers_.next_ms();
+  const bool due = next && *next <= now;
+  if (due || !dirty_.empty()) {
+    uv_idle_start(&handles_->idle, [](uv_idle_t*) {});
+  } else {
+    uv_idle_stop(&handles_->idle);
+  }
+  if (next && clock_.ticks() && !due) {
+    uv_timer_start(&handles_->timer, [](uv_timer_t*) {}, *next - now, 0);
+  } else {
+    uv_timer_stop(&handles_->timer);
+  }
+}
+
+}  // namespace tap::net

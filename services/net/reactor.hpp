@@ -1,0 +1,88 @@
+// Reactor: one libuv loop and what belongs to it: timers, the shared receive buffer, work posted from elsewhere.
+//
+// Never a singleton: whoever needs one gets it passed in.   Tests: tests/services/net/reactor_test.cpp
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "services/net/clock.hpp"
+#include "services/net/log.hpp"
+#include "services/net/timer_queue.hpp"
+
+struct uv_loop_s;
+
+namespace tap::net {
+
+/// Something with output to be written at the end of the turn.
+class Flushable {
+ public:
+  virtual void flush() = 0;
+
+ protected:
+  ~Flushable() = default;
+};
+
+/// Thread:   the one that calls run(), for everything but post().
+/// Lifetime: outlives all that was made with it; its destructor runs the remaining closes and asserts that no handle
+///           is left, so that a leak is a failed test.
+class Reactor {
+ public:
+  /// One read delivers at most this much; the buffer is shared by all connections of the loop.
+  static constexpr std::size_t kReceiveBytesMax = std::size_t{64} * 1024;
+
+  explicit Reactor(LogSink& log, const Clock& clock = system_clock());
+  Reactor(const Reactor&) = delete;
+  Reactor& operator=(const Reactor&) = delete;
+  ~Reactor();
+
+  /// Turns until stop().
+  void run();
+  void stop();
+  /// One turn: what is ready, and when `wait`, sleeping until something is.
+  void turn(bool wait);
+
+  /// Calls `callback` once, `delay_ms` from now at the earliest, unless the Timer is dropped before. With 0: in the
+  /// next turn, never from inside this call.
+  [[nodiscard]] Timer call_later(std::uint64_t delay_ms, TimerQueue::Callback callback);
+
+  /// Runs `work` on the loop's thread, soon. Thread: any, as long as the reactor lives; the one call that is so.
+  /// Work that is still waiting when the reactor ends is destroyed, not run.
+  void post(std::function<void()> work);
+
+  /// Has `item.flush()` called once at the end of this turn. `item` must call forget() if it ends before.
+  void flush_later(Flushable& item) { dirty_.push_back(&item); }
+  void forget(Flushable& item);
+
+  /// The door for other people's code: runs it, and logs what it throws under `who`. Returns whether it returned.
+  bool guarded(std::string_view who, const std::function<void()>& code);
+
+  [[nodiscard]] std::uint64_t now_ms() const { return clock_.now_ms(); }
+  [[nodiscard]] LogSink& log() { return log_; }
+  [[nodiscard]] std::span<char> receive_buffer() { return {receive_buffer_.get(), kReceiveBytesMax}; }
+  [[nodiscard]] uv_loop_s* loop();
+  /// REQUIRES to be on the loop's thread once run() or turn() has been called.
+  void assert_on_loop() const;
+
+ private:
+  struct Handles;
+  void before_sleep();
+  void settle();
+  void run_posted();
+
+  LogSink& log_;
+  const Clock& clock_;
+  TimerQueue timers_;
+  std::vector<Flushable*> dirty_;
+  std::vector<Flushable*> flushing_;
+  std::unique_ptr<char[]> receive_buffer_;
+  std::unique_ptr<Handles> handles_;
+  bool stopping_ = false;
+};
+
+}  // namespace tap::net

@@ -1,0 +1,35 @@
+// StdioBridge: standard input and output as one end of a socket pair.
+//
+// The loop cannot wait for regular files, and a terminal must not be made non-blocking (it is shared with the shell).
+// So two threads copy between the descriptors and a socket, which the loop treats like any other connection.
+#pragma once
+
+#include <thread>
+
+#include "state/base/fd.hpp"
+#include "state/base/result.hpp"
+
+namespace tap::net {
+
+/// Lifetime: when the loop's end of the pair is closed, both threads end; the destructor waits for them, so that all
+///           that was sent is out. A standard output that nobody reads keeps it waiting.
+class StdioBridge {
+ public:
+  StdioBridge() = default;
+  StdioBridge(const StdioBridge&) = delete;
+  StdioBridge& operator=(const StdioBridge&) = delete;
+  ~StdioBridge();
+
+  /// Starts copying; gives the loop's end. Errors: unavailable.
+  [[nodiscard]] Result<Fd> open(int input, int output);
+
+ private:
+  static void copy_input(int input, int socket);
+  static void copy_output(int socket, int output);
+
+  Fd socket_;
+  std::thread reader_;
+  std::thread writer_;
+};
+
+}  // namespace tap::net

@@ -1,0 +1,326 @@
+#include "services/net/stream.hpp"
+
+#include <sys/socket.h>
+#include <uv.h>
+
+#include <exception>
+
+#include "services/net/address.hpp"
+
+namespace tap::net {
+
+/// The libuv handle and the way back. After the owner has forgotten it, only the loop knows it, until it frees it.
+struct StreamTransport::Box {
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+  };
+  StreamTransport* owner = nullptr;
+};
+
+/// The bytes belong to the loop from uv_write to its callback, whoever else goes meanwhile.
+struct StreamTransport::WriteRequest {
+  uv_write_t request{};
+  Box* box = nullptr;
+  std::string bytes;
+};
+
+namespace {
+
+Error uv_failure(int status, const char* what) {
+  return Error{Fault::internal, std::string(what) + ": " + uv_strerror(status)};
+}
+
+}  // namespace
+
+StreamTransport::StreamTransport(Reactor& reactor, StreamOwner& owner) : reactor_(reactor), owner_(owner) {}
+
+StreamTransport::~StreamTransport() {
+  if (dirty_) reactor_.forget(*this);
+  if (box_ != nullptr) {
+    box_->owner = nullptr;
+    uv_close(&box_->handle, [](uv_handle_t* handle) { delete reinterpret_cast<Box*>(handle); });
+  }
+}
+
+/// The door to the protocol: what it throws ends this connection and nothing else.
+template <class Code>
+void StreamTransport::call_protocol(Code&& code) {
+  try {
+    code();
+  } catch (const std::exception& thrown) {
+    fail(std::string("the protocol threw: ") + thrown.what());
+  } catch (...) {
+    fail("the protocol threw something that is no exception");
+  }
+}
+
+Result<void> StreamTransport::make_box(StreamKind kind) {
+  TAP_ASSERT(box_ == nullptr);
+  auto box = std::make_unique<Box>();
+  const int status = kind == StreamKind::tcp ? uv_tcp_init(reactor_.loop(), &box->tcp)
+                                             : uv_pipe_init(reactor_.loop(), &box->pipe, 0);
+  if (status != 0) return uv_failure(status, "making a handle");
+  box->owner = this;
+  box_ = box.release();
+  return {};
+}
+
+Result<void> StreamTransport::open(Fd socket, StreamKind kind) {
+  if (Result<void> made = make_box(kind); !made) return made;
+  const int fd = socket.release();
+  const int status = kind == StreamKind::tcp ? uv_tcp_open(&box_->tcp, fd) : uv_pipe_open(&box_->pipe, fd);
+  if (status != 0) {
+    const Fd closed(fd);
+    return uv_failure(status, "taking over a socket");
+  }
+  return {};
+}
+
+Result<void> StreamTransport::accept(uv_stream_s* listener, StreamKind kind) {
+  if (Result<void> made = make_box(kind); !made) return made;
+  const int status = uv_accept(listener, &box_->stream);
+  if (status != 0) return uv_failure(status, "accepting");
+  if (kind == StreamKind::tcp) uv_tcp_nodelay(&box_->tcp, 1);
+  return {};
+}
+
+void StreamTransport::start(std::unique_ptr<Protocol> protocol) {
+  TAP_ASSERT(box_ != nullptr && protocol != nullptr);
+  protocol_ = std::move(protocol);
+  protocol_->attach(*this);
+  call_protocol([this] { protocol_->connection_made(); });
+  update_reading();
+}
+
+/// Reads exactly when somebody wants to and nothing speaks against it.
+void StreamTransport::update_reading() {
+  const bool want = phase_ == Phase::open && reading_wanted_ && !throttled_ && !read_ended_ && !draining_;
+  if (want == reading_ || box_ == nullptr) return;
+  reading_ = want;
+  if (!want) {
+    uv_read_stop(&box_->stream);
+    return;
+  }
+  const int status = uv_read_start(
+      &box_->stream,
+      [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
+        const std::span<char> shared = static_cast<Reactor*>(handle->loop->data)->receive_buffer();
+        *buffer = uv_buf_init(shared.data(), static_cast<unsigned>(shared.size()));
+      },
+      [](uv_stream_t* stream, ssize_t got, const uv_buf_t* buffer) {
+        StreamTransport* owner = reinterpret_cast<Box*>(stream)->owner;
+        if (owner == nullptr || got == 0) return;
+        if (got > 0) owner->received({buffer->base, static_cast<std::size_t>(got)});
+        else owner->read_failed(static_cast<int>(got));
+      });
+  if (status != 0) end(uv_failure(status, "reading"));
+}
+
+void StreamTransport::received(std::string_view data) {
+  owner_.stream_active(*this);
+  call_protocol([&] { protocol_->data_received(data); });
+}
+
+void StreamTransport::read_failed(int status) {
+  if (status != UV_EOF) {
+    end(uv_failure(status, "reading"));
+    return;
+  }
+  read_ended_ = true;
+  update_reading();
+  call_protocol([this] { protocol_->end_received(); });
+}
+
+void StreamTransport::write(std::string_view bytes) {
+  if (phase_ != Phase::open || half_close_wanted_) return;
+  out_.append(bytes);
+  if (unsent_bytes() > kUnsentBytesMax) {
+    fail("more than " + std::to_string(kUnsentBytesMax) + " bytes wait to be sent to a peer that does not read");
+    return;
+  }
+  if (!throttled_ && unsent_bytes() > kHighWaterBytes) {
+    throttled_ = true;
+    update_reading();
+  }
+  flush_at_turn_end();
+}
+
+void StreamTransport::flush_at_turn_end() {
+  if (dirty_) return;
+  dirty_ = true;
+  reactor_.flush_later(*this);
+}
+
+void StreamTransport::flush() {
+  dirty_ = false;
+  if (box_ == nullptr || writing_bytes_ != 0) return;
+  if (!out_.empty()) {
+    uv_buf_t buffer = uv_buf_init(out_.data(), static_cast<unsigned>(out_.size()));
+    const int sent = uv_try_write(&box_->stream, &buffer, 1);
+    if (sent < 0 && sent != UV_EAGAIN) {
+      end(uv_failure(sent, "writing"));
+      return;
+    }
+    const std::size_t done = sent > 0 ? static_cast<std::size_t>(sent) : 0;
+    if (done > 0) owner_.stream_active(*this);
+    if (done < out_.size()) {
+      send(std::string_view(out_).substr(done));
+      return;
+    }
+    // An idle connection keeps no buffer.
+    std::string().swap(out_);
+  }
+  after_output();
+}
+
+/// Leaves the rest to the loop.
+void StreamTransport::send(std::string_view rest) {
+  auto* request = new WriteRequest;
+  request->request.data = request;
+  request->box = box_;
+  request->bytes = rest.size() == out_.size() ? std::move(out_) : std::string(rest);
+  out_.clear();
+  writing_bytes_ = request->bytes.size();
+  const uv_buf_t buffer = uv_buf_init(request->bytes.data(), static_cast<unsigned>(writing_bytes_));
+  const int status = uv_write(&request->request, &box_->stream, &buffer, 1, [](uv_write_t* done, int result) {
+    const std::unique_ptr<WriteRequest> finished(static_cast<WriteRequest*>(done->data));
+    StreamTransport* owner = finished->box->owner;
+    if (owner != nullptr) owner->written(finished->bytes.size(), result);
+  });
+  if (status != 0) {
+    delete request;
+    writing_bytes_ = 0;
+    end(uv_failure(status, "writing"));
+    return;
+  }
+}
+
+void StreamTransport::written(std::size_t bytes, int status) {
+  TAP_ASSERT(bytes == writing_bytes_);
+  writing_bytes_ = 0;
+  if (status != 0) {
+    end(uv_failure(status, "writing"));
+    return;
+  }
+  owner_.stream_active(*this);
+  flush();
+}
+
+/// Something was sent, or there was nothing to send: goes on with whatever waited for that.
+void StreamTransport::after_output() {
+  if (phase_ == Phase::ended || unsent_bytes() > kLowWaterBytes) return;
+  if (throttled_) {
+    throttled_ = false;
+    update_reading();
+  }
+  if (drain_wanted_) {
+    drain_wanted_ = false;
+    call_protocol([this] { protocol_->output_drained(); });
+  }
+  if (phase_ == Phase::ended || unsent_bytes() != 0) return;
+  if (phase_ == Phase::finishing) {
+    end_gently("the connection was ended by us");
+    return;
+  }
+  if (half_close_wanted_ && !half_closed_) {
+    half_closed_ = true;
+    int fd = -1;
+    if (uv_fileno(&box_->handle, &fd) == 0) ::shutdown(fd, SHUT_WR);
+    if (read_ended_) end(Error{Fault::unavailable, "both sides have ended the connection"});
+  }
+  if (draining_ && phase_ == Phase::open && !protocol_->owes_answer()) end_gently("the service stops");
+}
+
+void StreamTransport::lose_connection() {
+  if (phase_ != Phase::open) return;
+  phase_ = Phase::finishing;
+  update_reading();
+  flush_at_turn_end();  // the end comes from there, not from inside this call
+}
+
+void StreamTransport::lose_write_connection() {
+  if (phase_ != Phase::open) return;
+  half_close_wanted_ = true;
+  flush_at_turn_end();
+}
+
+void StreamTransport::abort_connection() {
+  if (phase_ == Phase::ended) return;
+  int fd = -1;
+  if (uv_fileno(&box_->handle, &fd) == 0) {
+    // The way to a reset: with a zero linger, close(2) drops what is unsent (socket(7)).
+    const linger hard{1, 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  }
+  end(Error{Fault::unavailable, "the connection was aborted by us"});
+}
+
+void StreamTransport::fail(std::string_view why) {
+  if (phase_ == Phase::ended) return;
+  reactor_.log().write(LogLevel::warning, owner_.service(),
+                       "connection of " + peer() + " closed: " + std::string(why));
+  abort_connection();
+}
+
+void StreamTransport::pause_reading() {
+  reading_wanted_ = false;
+  update_reading();
+}
+
+void StreamTransport::resume_reading() {
+  reading_wanted_ = true;
+  update_reading();
+}
+
+bool StreamTransport::congested() {
+  if (unsent_bytes() <= kHighWaterBytes) return false;
+  drain_wanted_ = true;
+  return true;
+}
+
+std::string StreamTransport::peer() const {
+  int fd = -1;
+  if (box_ == nullptr || uv_fileno(&box_->handle, &fd) != 0) return "a peer that has gone";
+  return peer_address_text(fd);
+}
+
+void StreamTransport::drain() {
+  if (phase_ == Phase::ended || draining_) return;
+  draining_ = true;
+  update_reading();
+  flush_at_turn_end();
+}
+
+/// Everything is handed to the kernel, which goes on sending after us. What the peer has sent meanwhile is read and
+/// dropped: closing a socket with unread bytes sends a reset, which can overtake our last answer (RFC 1122, 4.2.2.13).
+void StreamTransport::end_gently(std::string_view why) {
+  int fd = -1;
+  if (uv_fileno(&box_->handle, &fd) == 0) {
+    ::shutdown(fd, SHUT_WR);
+    const std::span<char> scratch = reactor_.receive_buffer();
+    for (int i = 0; i < 16 && ::recv(fd, scratch.data(), scratch.size(), MSG_DONTWAIT) > 0; ++i) continue;
+  }
+  end(Error{Fault::unavailable, std::string(why)});
+}
+
+/// Lets go of the handle and tells the owner. The protocol hears of it from the owner's next turn.
+void StreamTransport::end(Error reason) {
+  if (phase_ == Phase::ended) return;
+  phase_ = Phase::ended;
+  reason_ = std::make_unique<Error>(std::move(reason));
+  box_->owner = nullptr;
+  uv_close(&box_->handle, [](uv_handle_t* handle) { delete reinterpret_cast<Box*>(handle); });
+  box_ = nullptr;
+  owner_.stream_ended(*this);
+}
+
+void StreamTransport::tell_protocol_lost() {
+  TAP_ASSERT(phase_ == Phase::ended);
+  if (protocol_ == nullptr) return;
+  call_protocol([this] { protocol_->connection_lost(*reason_); });
+}
+
+}  // namespace tap::net

@@ -1,0 +1,125 @@
+// StreamTransport: one TCP or UNIX connection on the loop.
+//
+// Tests: tests/services/net/stream_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "services/net/protocol.hpp"
+#include "services/net/reactor.hpp"
+#include "state/base/fd.hpp"
+
+struct uv_stream_s;
+
+namespace tap::net {
+
+class StreamTransport;
+
+/// What a transport tells the one that owns it. Every call may come from deep inside; the owner acts later.
+class StreamOwner {
+ public:
+  /// Bytes went one way or the other.
+  virtual void stream_active(StreamTransport& stream) = 0;
+  /// The stream has let go of its handle and will call nobody any more but connection_lost().
+  virtual void stream_ended(StreamTransport& stream) = 0;
+  /// The name of the service, for the log.
+  [[nodiscard]] virtual const std::string& service() const = 0;
+
+ protected:
+  ~StreamOwner() = default;
+};
+
+enum class StreamKind { tcp, unix_socket };
+
+/// Thread:     the loop's.
+/// Lifetime:   owned by a ConnectionSet; the reactor, the owner and the factory outlive it. The libuv handle lives in a
+///             box of its own that the loop frees, so this object may go at any time.
+/// Invariants: at most one uv_write is under way; what is written meanwhile waits in out_.
+class StreamTransport final : public Transport, private Flushable {
+ public:
+  /// Above this much unsent output reading pauses; at the low mark it goes on.
+  static constexpr std::size_t kHighWaterBytes = std::size_t{64} * 1024;
+  static constexpr std::size_t kLowWaterBytes = std::size_t{16} * 1024;
+  /// Above this much the connection is failed: its protocol does not ask congested().
+  static constexpr std::size_t kUnsentBytesMax = std::size_t{16} * 1024 * 1024;
+
+  StreamTransport(Reactor& reactor, StreamOwner& owner);
+  ~StreamTransport() override;
+
+  /// Takes over a connected socket, or accepts one from a listening handle. Errors: internal.
+  [[nodiscard]] Result<void> open(Fd socket, StreamKind kind);
+  [[nodiscard]] Result<void> accept(uv_stream_s* listener, StreamKind kind);
+  /// Attaches the protocol and starts reading. REQUIRES: open() or accept() succeeded.
+  void start(std::unique_ptr<Protocol> protocol);
+
+  void write(std::string_view bytes) override;
+  void lose_connection() override;
+  void lose_write_connection() override;
+  void abort_connection() override;
+  void fail(std::string_view why) override;
+  void pause_reading() override;
+  void resume_reading() override;
+  [[nodiscard]] bool congested() override;
+  [[nodiscard]] bool ending() const override { return phase_ != Phase::open; }
+  [[nodiscard]] std::string peer() const override;
+  /// Whether it has ended and only waits for its owner.
+  [[nodiscard]] bool over() const { return phase_ == Phase::ended; }
+
+  /// For a stop: reads no more, answers what was received, sends it, ends.
+  void drain();
+  /// connection_lost(), once, after stream_ended(): called by the owner from its own turn.
+  void tell_protocol_lost();
+
+  [[nodiscard]] std::size_t unsent_bytes() const { return out_.size() + writing_bytes_; }
+
+  // For the owner only: its place in the owner's list, and when bytes last moved.
+  std::list<std::unique_ptr<StreamTransport>>::iterator place;
+  std::uint64_t active_ms = 0;
+
+ private:
+  enum class Phase : std::uint8_t {
+    open,
+    finishing,  ///< no more reading; ends when everything is sent
+    ended,      ///< the handle has been let go
+  };
+  struct Box;
+  struct WriteRequest;
+
+  [[nodiscard]] Result<void> make_box(StreamKind kind);
+  void flush() override;
+  void send(std::string_view rest);
+  void written(std::size_t bytes, int status);
+  void received(std::string_view data);
+  void read_failed(int status);
+  void after_output();
+  void update_reading();
+  void end(Error reason);
+  void end_gently(std::string_view why);
+  void flush_at_turn_end();
+  template <class Code>
+  void call_protocol(Code&& code);
+
+  Reactor& reactor_;
+  StreamOwner& owner_;
+  Box* box_ = nullptr;
+  std::unique_ptr<Protocol> protocol_;
+  std::string out_;
+  std::size_t writing_bytes_ = 0;
+  std::unique_ptr<Error> reason_;
+  Phase phase_ = Phase::open;
+  bool dirty_ = false;
+  bool reading_ = false;
+  bool reading_wanted_ = true;
+  bool throttled_ = false;     ///< reading is paused because the peer does not read
+  bool drain_wanted_ = false;  ///< the protocol was told that it is congested
+  bool read_ended_ = false;
+  bool half_close_wanted_ = false;
+  bool half_closed_ = false;
+  bool draining_ = false;
+};
+
+}  // namespace tap::net
