@@ -1,0 +1,86 @@
+#include "daemon/alone.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "daemon/notify.hpp"
+#include "daemon/signals.hpp"
+#include "daemon/worker.hpp"
+
+namespace tap::daemon {
+namespace {
+
+/// The worker owns what its plan names; the instance keeps its own copies.
+void copy_descriptors(WorkerPlan& plan) {
+  const auto copy = [](std::int32_t& fd) {
+    if (fd >= 0) fd = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  };
+  copy(plan.store_fd);
+  copy(plan.lock_fd);
+  for (PlannedSocket& socket : plan.sockets) copy(socket.fd);
+}
+
+void on_signal(int signal, Instance& instance, Worker& worker, bool& stopping) {
+  Log& log = instance.log();
+  if (signal == SIGTERM || signal == SIGINT) {
+    if (!stopping) {
+      instance.announce_stopping();
+      notify_systemd("STOPPING=1\nSTATUS=stopping");
+    }
+    worker.stop(stopping);
+    stopping = true;
+  } else if (signal == SIGHUP) {
+    instance.report_reload();
+  } else if (signal == SIGUSR1) {
+    if (Result<void> opened = instance.reopen_log(); !opened) log.write(LogLevel::error, "tapd", opened.error().message);
+  } else if (signal == SIGUSR2) {
+    log.write(LogLevel::warning, "tapd", "SIGUSR2: there is no upgrade without a keeper; ignored");
+  } else if (signal == SIGQUIT) {
+    worker.log_status();
+  }
+}
+
+}  // namespace
+
+int run_alone(Instance& instance, LaunchReport& report, const services::Registry& kinds) {
+  Result<SignalReader> signals = SignalReader::open({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGPIPE});
+  if (!signals) {
+    report.failed(signals.error());
+    return signals.error().exit_code();
+  }
+  WorkerPlan plan = instance.plan();
+  copy_descriptors(plan);
+  std::optional<Identity> identity;
+  if (plan.change_identity) identity = Identity{plan.uid, plan.gid};
+  if (Result<void> dropped = drop_privileges(identity, plan.chroot); !dropped) {
+    report.failed(dropped.error());
+    instance.finish(false);
+    return dropped.error().exit_code();
+  }
+  bool saved = false;
+  Worker worker(std::move(plan), kinds, instance.log(), [&](Message message) {
+    if (message.type == Message::Type::stopped) saved = !message.text.empty();
+  });
+  if (Result<void> started = worker.start(); !started) {
+    report.failed(started.error());
+    instance.log().write(LogLevel::error, "tapd", started.error().message);
+    instance.finish(false);
+    return started.error().exit_code();
+  }
+  instance.close_sockets();
+  report.ready(instance.listening(), instance.notes(), instance.uses_stdio(), instance.log().fd());
+  notify_systemd("READY=1\nSTATUS=serving " + instance.definition().name);
+  int notify_fd = instance.options().notify_fd;
+  notify_descriptor(notify_fd);
+  bool stopping = false;
+  const net::Watch watch(worker.reactor(), signals->fd(), [&] {
+    while (const std::optional<int> signal = signals->next()) on_signal(*signal, instance, worker, stopping);
+  });
+  const int code = worker.run();
+  instance.finish(saved);
+  return code;
+}
+
+}  // namespace tap::daemon

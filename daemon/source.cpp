@@ -1,0 +1,135 @@
+#include "daemon/source.hpp"
+
+#include <fcntl.h>
+
+#include <cctype>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "daemon/config.hpp"
+#include "services/units.hpp"
+#include "state/files.hpp"
+#include "state/lock.hpp"
+
+namespace tap::daemon {
+namespace {
+
+constexpr std::string_view kShutdownEnd = "-shutdown.tap";
+constexpr auto kPollEvery = std::chrono::milliseconds(5);
+
+/// Waits while the store that would leave `file` behind is held by a tapd that stops. A signal to stop may still be on
+/// its way: one that serves is looked at for a moment too.
+void wait_for_shutdown_archive(const Options& options) {
+  const std::string base = std::filesystem::path(options.file).filename().string();
+  if (base.size() <= kShutdownEnd.size() ||
+      base.compare(base.size() - kShutdownEnd.size(), kShutdownEnd.size(), kShutdownEnd) != 0) {
+    return;
+  }
+  const std::string name = options.name.empty() ? base.substr(0, base.size() - kShutdownEnd.size()) : options.name;
+  Result<Fd> store = state::open_directory(AT_FDCWD, store_path(options, name));
+  if (!store) return;
+  using Clock = std::chrono::steady_clock;
+  const auto started = Clock::now();
+  for (;;) {
+    state::LockHolder holder;
+    Result<bool> held = state::StoreLock::held(store->get(), holder);
+    if (!held || !*held) return;
+    const std::uint64_t patience = holder.stopping ? holder.stop_timeout_ms + state::StoreLock::kSavingGraceMs
+                                                   : state::StoreLock::kSecondLookMs;
+    if (Clock::now() - started >= std::chrono::milliseconds(patience)) return;
+    std::this_thread::sleep_for(kPollEvery);
+  }
+}
+
+Result<void> load_archive(const Options& options, Source& source) {
+  Result<Bytes> bytes = state::read_file(AT_FDCWD, options.file);
+  if (!bytes && bytes.error().fault == Fault::no_input) {
+    wait_for_shutdown_archive(options);
+    bytes = state::read_file(AT_FDCWD, options.file);
+  }
+  if (!bytes) return std::move(bytes.error()).with("-f " + options.file_given);
+  Result<state::Archive> archive = state::decode_archive(*bytes);
+  if (!archive) return std::move(archive.error()).with("-f " + options.file_given);
+  source.archive_bytes = std::move(bytes).value();
+  source.archive =
+      state::StoredArchive{std::move(archive).value(), state::archive_digest(source.archive_bytes), options.file_given};
+  return {};
+}
+
+Result<state::Definition> one_service(const Options& options, const services::Registry& kinds) {
+  const services::Kind* kind = kinds.find(options.kind);
+  TAP_ASSERT(kind != nullptr);
+  Result<state::ServiceDefinition> service = services::make_service(*kind, options.service);
+  if (!service) return std::move(service).error();
+  state::Definition definition;
+  definition.name = kind->name;
+  definition.name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(definition.name[0])));
+  definition.services.push_back(std::move(service).value());
+  return definition;
+}
+
+Result<state::Definition> choose_definition(const Options& options, const Source& source,
+                                            const services::Registry& kinds) {
+  if (!options.config.empty()) return load_config(options.config, options.config_given, kinds);
+  if (source.archive) return source.archive->archive.definition;
+  return one_service(options, kinds);
+}
+
+}  // namespace
+
+Result<Source> load_source(const Options& options, const services::Registry& kinds) {
+  Source source;
+  if (!options.file.empty()) {
+    if (Result<void> loaded = load_archive(options, source); !loaded) return std::move(loaded).error();
+  }
+  Result<state::Definition> definition = choose_definition(options, source, kinds);
+  if (!definition) return std::move(definition).error();
+  source.definition = std::move(definition).value();
+  if (!options.name.empty()) source.definition.name = options.name;
+  if (!options.stop_timeout.empty()) {
+    const auto timeout = services::parse_duration_ms(options.stop_timeout);
+    if (!timeout) return Error{Fault::usage, "--stop-timeout: '" + options.stop_timeout + "' is not a duration"};
+    source.definition.stop_timeout_ms = *timeout;
+  }
+  return source;
+}
+
+std::string store_path(const Options& options, const std::string& name) {
+  if (!options.state_dir.empty()) return options.state_dir;
+  if (const char* given = std::getenv("STATE_DIRECTORY"); given != nullptr && given[0] == '/') {
+    const std::string all = given;
+    return all.substr(0, all.find(':'));
+  }
+  return (std::filesystem::path(options.rundir) / (name + ".state")).string();
+}
+
+std::string shutdown_directory(const Options& options) {
+  const char* given = std::getenv("STATE_DIRECTORY");
+  if (given != nullptr && given[0] == '/') return store_path(options, "");
+  return options.rundir;
+}
+
+std::vector<std::string> differences(const state::Definition& running, const state::Definition& wanted) {
+  std::vector<std::string> sentences;
+  if (running.name != wanted.name) sentences.push_back("the application's name '" + running.name + "' -> '" + wanted.name + "'");
+  if (running.stop_timeout_ms != wanted.stop_timeout_ms) {
+    sentences.push_back("stop_timeout " + services::duration_text(running.stop_timeout_ms) + " -> " +
+                        services::duration_text(wanted.stop_timeout_ms));
+  }
+  if (running.durability != wanted.durability) {
+    sentences.push_back("durability " + running.durability + " -> " + wanted.durability);
+  }
+  for (const state::ServiceDefinition& service : running.services) {
+    const state::ServiceDefinition* other = wanted.find(service.name);
+    if (other == nullptr) sentences.push_back("service '" + service.name + "' would end (its state stays)");
+    else if (!(*other == service)) sentences.push_back("service '" + service.name + "' would change");
+  }
+  for (const state::ServiceDefinition& service : wanted.services) {
+    if (running.find(service.name) == nullptr) sentences.push_back("service '" + service.name + "' would start");
+  }
+  return sentences;
+}
+
+}  // namespace tap::daemon

@@ -1,0 +1,68 @@
+// Worker: the process part that runs the reactor and the services.
+//
+// Under a keeper it is a process of its own (worker_main); with --no-keeper it runs in the only process there is.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "daemon/channel.hpp"
+#include "daemon/log.hpp"
+#include "daemon/plan.hpp"
+#include "services/application.hpp"
+#include "services/net/reactor.hpp"
+#include "services/net/watch.hpp"
+#include "state/lock.hpp"
+#include "state/store.hpp"
+
+namespace tap::daemon {
+
+/// Thread: the loop's. Lifetime: the registry and the log outlive it. Owns every descriptor in its plan but the log's.
+class Worker {
+ public:
+  /// `report` hears Message::Type ready, failed and stopped, from inside start() and run().
+  Worker(WorkerPlan plan, const services::Registry& kinds, Log& log, std::function<void(Message)> report);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  ~Worker();
+
+  /// Recovers the state and opens the ports. Errors: 65, 69, 70, 78; reported too.
+  [[nodiscard]] Result<void> start();
+  /// Serves until stop() has run its course. The exit code.
+  [[nodiscard]] int run();
+
+  /// Accepts no more, answers, flushes, saves, ends. `force`: without waiting for what is unsent. May be repeated.
+  void stop(bool force);
+  void log_status();
+  /// Tells other starters, through LOCK, that this store will be free soon; for a worker whose keeper is gone.
+  void announce_stopping() const;
+
+  [[nodiscard]] net::Reactor& reactor() { return *reactor_; }
+
+ private:
+  [[nodiscard]] Result<void> recover();
+  [[nodiscard]] Result<void> load();
+  [[nodiscard]] Result<void> open_ports();
+  void finish();
+  void say_resumed() const;
+
+  WorkerPlan plan_;
+  const services::Registry& kinds_;
+  Log& log_;
+  std::function<void(Message)> report_;
+  std::unique_ptr<net::Reactor> reactor_;
+  std::optional<state::StoreLock> lock_;
+  std::optional<state::Store> store_;
+  std::optional<state::StoredArchive> stored_;
+  std::unique_ptr<services::Application> application_;
+  net::Timer stop_deadline_;
+  net::Timer finishing_;
+  bool stopping_ = false;
+  int exit_code_ = 0;
+};
+
+/// The worker process: plan from `plan_fd`, orders from the keeper. The exit code.
+[[nodiscard]] int worker_main(int plan_fd, const services::Registry& kinds);
+
+}  // namespace tap::daemon
