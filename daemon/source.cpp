@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 
-#include <cctype>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -58,23 +57,13 @@ Result<void> load_archive(const Options& options, Source& source) {
   return {};
 }
 
-Result<state::Definition> one_service(const Options& options, const services::Registry& kinds) {
-  const services::Kind* kind = kinds.find(options.kind);
-  TAP_ASSERT(kind != nullptr);
-  Result<state::ServiceDefinition> service = services::make_service(*kind, options.service);
-  if (!service) return std::move(service).error();
-  state::Definition definition;
-  definition.name = kind->name;
-  definition.name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(definition.name[0])));
-  definition.services.push_back(std::move(service).value());
-  return definition;
-}
-
 Result<state::Definition> choose_definition(const Options& options, const Source& source,
                                             const services::Registry& kinds) {
   if (!options.config.empty()) return load_config(options.config, options.config_given, kinds);
   if (source.archive) return source.archive->archive.definition;
-  return one_service(options, kinds);
+  const services::Kind* kind = kinds.find(options.kind);
+  TAP_ASSERT(kind != nullptr);
+  return services::one_service_application(*kind, options.service);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 
 #include "services/net/endpoint.hpp"
 #include "services/units.hpp"
@@ -26,35 +27,6 @@ const OptionShape* find_shape(const std::vector<OptionShape>& shapes, const std:
     return shape.long_name == word;
   });
   return found == shapes.end() ? nullptr : &*found;
-}
-
-}  // namespace
-
-void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into) {
-  app.add_option("--listen", into.listen, "an endpoint such as tcp:8888 or unix:/run/x.sock; repeatable")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->type_name("ENDPOINT")
-      ->group("Service");
-  app.add_option("--durability", into.durability, "what of the state survives what: shutdown")
-      ->type_name("MODE")
-      ->group("Service");
-  app.add_option("--max-connections,--max_connections", into.connections_max,
-                 "connections at once per endpoint (" + std::to_string(state::kDefaultConnectionsMax) + ")")
-      ->type_name("N")
-      ->group("Service");
-  app.add_option("--idle-timeout,--idle_timeout", into.idle_timeout,
-                 "end a connection on which nothing moves for so long (0: never)")
-      ->type_name("DURATION")
-      ->group("Service");
-  if (kind == nullptr) return;
-  for (const OptionSpec& spec : kind->options) {
-    app.add_option_function<std::string>(
-           option_names(spec.name), [&into, name = spec.name](const std::string& text) { into.options[name] = text; },
-           spec.doc + " (" + spec.default_value + ")")
-        ->type_name(spec.value_hint())
-        ->group("Options of " + kind->name);
-  }
 }
 
 Result<state::ServiceDefinition> make_service(const Kind& kind, const ServiceArguments& arguments) {
@@ -97,6 +69,45 @@ Result<state::ServiceDefinition> make_service(const Kind& kind, const ServiceArg
     return std::move(durability.error()).with("--durability");
   }
   return service;
+}
+
+}  // namespace
+
+void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into) {
+  app.add_option("--listen", into.listen, "an endpoint such as tcp:8888 or unix:/run/x.sock; repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->type_name("ENDPOINT")
+      ->group("Service");
+  app.add_option("--durability", into.durability, "what of the state survives what: shutdown")
+      ->type_name("MODE")
+      ->group("Service");
+  app.add_option("--max-connections,--max_connections", into.connections_max,
+                 "connections at once per endpoint (" + std::to_string(state::kDefaultConnectionsMax) + ")")
+      ->type_name("N")
+      ->group("Service");
+  app.add_option("--idle-timeout,--idle_timeout", into.idle_timeout,
+                 "end a connection on which nothing moves for so long (0: never)")
+      ->type_name("DURATION")
+      ->group("Service");
+  if (kind == nullptr) return;
+  for (const OptionSpec& spec : kind->options) {
+    app.add_option_function<std::string>(
+           option_names(spec.name), [&into, name = spec.name](const std::string& text) { into.options[name] = text; },
+           spec.doc + " (" + spec.default_value + ")")
+        ->type_name(spec.value_hint())
+        ->group("Options of " + kind->name);
+  }
+}
+
+Result<state::Definition> one_service_application(const Kind& kind, const ServiceArguments& arguments) {
+  Result<state::ServiceDefinition> service = make_service(kind, arguments);
+  if (!service) return std::move(service).error();
+  state::Definition definition;
+  definition.name = kind.name;
+  definition.name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(definition.name[0])));
+  definition.services.push_back(std::move(service).value());
+  return definition;
 }
 
 std::vector<OptionShape> service_option_shapes(const Registry& kinds) {

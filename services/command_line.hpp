@@ -28,8 +28,9 @@ struct ServiceArguments {
 /// Adds the options to `app`; `kind` may be nullptr (only the keys every service has). `into` outlives the parsing.
 void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into);
 
+/// An application of that one service, both named after the kind (the application's name is capitalised).
 /// Errors: usage; config for a durability that is not there yet.
-[[nodiscard]] Result<state::ServiceDefinition> make_service(const Kind& kind, const ServiceArguments& arguments);
+[[nodiscard]] Result<state::Definition> one_service_application(const Kind& kind, const ServiceArguments& arguments);
 
 /// An option as far as splitting a command line needs to know it.
 struct OptionShape {

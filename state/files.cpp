@@ -123,6 +123,18 @@ Result<void> replace_file(int dir, const std::string& name, ByteView bytes, cons
   return file.commit();
 }
 
+Result<void> replace_path(const std::string& path, ByteView bytes) {
+  const std::size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  Result<Fd> dir = open_directory(AT_FDCWD, directory);
+  if (!dir) return std::move(dir).error();
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (Result<void> replaced = replace_file(dir->get(), name, bytes, nullptr); !replaced) {
+    return std::move(replaced.error()).with(path);
+  }
+  return {};
+}
+
 Result<Fd> open_directory(int dir, const std::string& path) {
   Fd fd(::openat(dir, path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.open()) return errno_error(fault_of(errno, Fault::cannot_create), "opening directory " + path);

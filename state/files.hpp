@@ -27,6 +27,9 @@ namespace tap::state {
 using ReadBackCheck = std::function<Result<void>(ByteView)>;
 [[nodiscard]] Result<void> replace_file(int dir, const std::string& name, ByteView bytes, const ReadBackCheck& check);
 
+/// The same for a path: `bytes` into its directory under its last component.
+[[nodiscard]] Result<void> replace_path(const std::string& path, ByteView bytes);
+
 /// Opens a directory, for use as `dir` above.
 [[nodiscard]] Result<Fd> open_directory(int dir, const std::string& path);
 

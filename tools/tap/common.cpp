@@ -1,0 +1,53 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <ctime>
+
+#include "state/files.hpp"
+#include "tools/tap/commands.hpp"
+
+namespace tap::tools {
+
+bool is_directory(const std::string& path) {
+  struct stat found {};
+  return ::stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode);
+}
+
+Result<state::Store> open_store(const std::string& directory) {
+  Result<Fd> fd = state::open_directory(AT_FDCWD, directory);
+  if (!fd) {
+    fd.error().fault = fd.error().fault == Fault::permission ? Fault::permission : Fault::no_input;
+    return std::move(fd).error();
+  }
+  return state::Store(std::move(fd).value());
+}
+
+Result<state::StoredArchive> read_any(const std::string& path) {
+  if (!is_directory(path)) return state::read_archive_file(path);
+  Result<state::Store> store = open_store(path);
+  if (!store) return std::move(store).error();
+  Result<std::vector<state::StoreEntry>> entries = store->list();
+  if (!entries) return std::move(entries).error();
+  if (entries->empty()) return Error{Fault::no_input, path + " holds no archives: it is not a store, or an empty one"};
+  state::StoreEntry& newest = entries->front();
+  if (!newest.content) return std::move(newest.content.error()).with(path);
+  newest.content->file = path + "/" + newest.file;
+  return std::move(newest.content).value();
+}
+
+state::StateTypes state_types(const services::Registry& kinds) {
+  return [&kinds](std::string_view name) -> const state::StateType* {
+    const services::Kind* kind = kinds.find(name);
+    return kind == nullptr ? nullptr : kind->state;
+  };
+}
+
+std::string time_text(std::uint64_t ms) {
+  const auto seconds = static_cast<std::time_t>(ms / 1000);
+  std::tm utc{};
+  if (::gmtime_r(&seconds, &utc) == nullptr) return "?";
+  char text[40];
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
+}
+
+}  // namespace tap::tools

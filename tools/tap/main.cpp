@@ -1,0 +1,83 @@
+// tap: works on archives while nothing runs: make, show, list, verify, convert, diff.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+
+#include "services/standard_kinds.hpp"
+#include "tools/tap/commands.hpp"
+
+namespace {
+
+using namespace tap;
+using namespace tap::tools;
+
+constexpr int kDiffSame = 0;
+constexpr int kDiffDifferent = 1;
+constexpr int kDiffTrouble = 2;
+
+int exit_code(const Result<void>& result) {
+  if (result) return 0;
+  std::fprintf(stderr, "tap: %s\n", result.error().message.c_str());
+  return result.error().exit_code();
+}
+
+int run_diff(const std::string& a, const std::string& b, const services::Registry& kinds) {
+  const Result<bool> same = diff(a, b, kinds);
+  if (same) return *same ? kDiffSame : kDiffDifferent;
+  std::fprintf(stderr, "tap: %s\n", same.error().message.c_str());
+  return kDiffTrouble;
+}
+
+int run(int argc, char** argv) {
+  const services::Registry kinds = services::standard_kinds();
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (!words.empty() && words[0] == "make") return exit_code(make_archive({words.begin() + 1, words.end()}, kinds));
+
+  CLI::App app{"tap works on archives while nothing runs.", "tap"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", state::writer_name() + " (archive format " +
+                                        std::to_string(state::kFormatVersion) + ")");
+  app.add_subcommand("make", "make an archive of one service: tap make KIND --listen tcp:8888 [-o FILE.tap]");
+  std::string path;
+  std::string second;
+  ShowOptions show_options;
+  CLI::App* show_command = app.add_subcommand("show", "what is in an archive, or in a store's newest one");
+  show_command->add_option("PATH", path, "a .tap file or a store")->required();
+  show_command->add_flag("--json", show_options.json, "as JSON, nothing shortened");
+  show_command->add_flag("--full", show_options.full, "long values whole");
+  CLI::App* list_command = app.add_subcommand("list", "the archives of a store");
+  list_command->add_option("DIR", path, "a store")->required();
+  CLI::App* verify_command = app.add_subcommand("verify", "check every checksum and decode every state");
+  verify_command->add_option("PATH", path, "a .tap file or a store")->required();
+  CLI::App* convert_command = app.add_subcommand("convert", "between .tap, .json and .xml, without loss");
+  convert_command->add_option("IN", path)->required();
+  convert_command->add_option("OUT", second)->required();
+  CLI::App* diff_command = app.add_subcommand("diff", "compare definition and state: 0 same, 1 different, 2 trouble");
+  diff_command->add_option("A", path)->required();
+  diff_command->add_option("B", second)->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::fprintf(stderr, "tap: %s (`tap --help` tells the commands)\n", error.what());
+    const bool about_diff = !words.empty() && words[0] == "diff";
+    return about_diff ? kDiffTrouble : static_cast<int>(Fault::usage);
+  }
+  if (show_command->parsed()) return exit_code(show(path, show_options, kinds));
+  if (list_command->parsed()) return exit_code(list(path));
+  if (verify_command->parsed()) return exit_code(verify(path, kinds));
+  if (convert_command->parsed()) return exit_code(convert(path, second, kinds));
+  return run_diff(path, second, kinds);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& thrown) {
+    std::fprintf(stderr, "tap: %s\n", thrown.what());
+    return static_cast<int>(Fault::internal);
+  }
+}
