@@ -70,7 +70,7 @@ int run_alone(Instance& instance, LaunchReport& report, const services::Registry
     return started.error().exit_code();
   }
   instance.close_sockets();
-  report.ready(instance.listening(), instance.notes(), instance.uses_stdio(), instance.log().fd());
+  report.ready(instance.listening(), instance.notes(), instance.uses_stdio());
   notify_systemd("READY=1\nSTATUS=serving " + instance.definition().name);
   int notify_fd = instance.options().notify_fd;
   notify_descriptor(notify_fd);

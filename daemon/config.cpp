@@ -272,8 +272,9 @@ Result<state::Definition> load_config(const std::string& path, const std::string
   if (!text) return std::move(text.error()).with("the config");
   ConfigReading reading = read_config(*text, shown_as, kinds);
   if (reading.problems.empty()) return std::move(reading.definition);
-  std::string message;
-  for (const ConfigProblem& problem : reading.problems) message += (message.empty() ? "" : "\n") + problem.text();
+  const std::size_t count = reading.problems.size();
+  std::string message = shown_as + " has " + std::to_string(count) + (count == 1 ? " error:" : " errors:");
+  for (const ConfigProblem& problem : reading.problems) message += "\n" + problem.text();
   return Error{Fault::config, std::move(message)};
 }
 

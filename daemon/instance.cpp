@@ -62,7 +62,15 @@ Result<void> Instance::open_log() {
   Result<Fd> fd = Log::open_file(log_plan_);
   if (!fd) return std::move(fd).error();
   log_ = std::make_unique<Log>(log_plan_, std::move(fd).value());
+  take_standard_streams();
   return {};
+}
+
+/// What a daemon's libraries or a failed assertion print belongs into its log.
+void Instance::take_standard_streams() const {
+  if (options_.nodaemon || log_->fd() < 0) return;
+  ::dup2(log_->fd(), STDOUT_FILENO);
+  ::dup2(log_->fd(), STDERR_FILENO);
 }
 
 /// The store's directory and its lock. With --no-save a store that is there is read, one that is not is not made.
@@ -168,6 +176,7 @@ Result<void> Instance::bind_all() {
       if (endpoint->type == net::Endpoint::Type::stdio && !options_.nodaemon) {
         return Error{Fault::config, "service '" + service.name + "' uses stdio:, which a daemon has not; give -n"};
       }
+      if (!endpoint->path.empty()) endpoint->path = std::filesystem::path(options_.start_dir) / endpoint->path;
       Result<net::BoundEndpoint> bound = net::bind_endpoint(*endpoint, owner);
       if (!bound) {
         for (const Bound& earlier : bound_) net::unlink_endpoint(earlier.endpoint);
@@ -236,6 +245,7 @@ Result<void> Instance::reopen_log() {
   Result<Fd> fd = Log::open_file(log_plan_);
   if (!fd) return std::move(fd).error();
   log_->exchange(std::move(fd).value());
+  take_standard_streams();
   return {};
 }
 

@@ -60,6 +60,7 @@ class Instance {
   };
 
   [[nodiscard]] Result<void> open_log();
+  void take_standard_streams() const;
   [[nodiscard]] Result<void> open_store();
   [[nodiscard]] Result<void> settle_archive();
   [[nodiscard]] Result<void> give_store_away() const;

@@ -143,7 +143,7 @@ void Keeper::on_messages() {
 void Keeper::on_worker_ready() {
   ready_ = true;
   const bool first = !report_.given();
-  report_.ready(instance_.listening(), instance_.notes(), instance_.uses_stdio(), instance_.log().fd());
+  report_.ready(instance_.listening(), instance_.notes(), instance_.uses_stdio());
   say(LogLevel::info, first ? "ready, pid " + std::to_string(::getpid()) + ", worker " + std::to_string(worker_)
                             : "worker " + std::to_string(worker_) + " has taken over");
   notify_systemd("READY=1\nSTATUS=serving " + std::to_string(instance_.definition().services.size()) +
@@ -232,10 +232,6 @@ void Keeper::reopen_log() {
   }
   const int fd = instance_.log().fd();
   if (fd < 0) return;
-  if (report_.daemon()) {
-    ::dup2(fd, STDOUT_FILENO);
-    ::dup2(fd, STDERR_FILENO);
-  }
   if (worker_ > 0) {
     channel_.send({Message::Type::reopen_log, Fault::internal, "", Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 3))});
   }

@@ -23,14 +23,7 @@ std::string notes_text(const std::vector<std::string>& notes) {
   return text;
 }
 
-std::string error_text(const Error& error) {
-  std::string text = "tapd: ";
-  for (const char c : error.message) {
-    text += c;
-    if (c == '\n') text += "tapd: ";
-  }
-  return text + "\n";
-}
+std::string error_text(const Error& error) { return "tapd: " + error.message + "\n"; }
 
 void put(int fd, const std::string& text) { (void)!state::write_all(fd, text).ok(); }
 
@@ -56,27 +49,19 @@ int await_report(int pipe, pid_t first_child) {
   return report[0] == kReady ? 0 : static_cast<unsigned char>(report[1]);
 }
 
-void point_at(int fd, int target) {
-  if (fd >= 0) ::dup2(fd, target);
-}
-
 }  // namespace
 
 void print_error(const Error& error) { put(STDERR_FILENO, error_text(error)); }
 
 void print_notes(const std::vector<std::string>& notes) { put(STDERR_FILENO, notes_text(notes)); }
 
-void LaunchReport::ready(const std::string& listening, const std::vector<std::string>& notes, bool stdout_is_taken,
-                         int output) {
+void LaunchReport::ready(const std::string& listening, const std::vector<std::string>& notes, bool stdout_is_taken) {
   if (given_) return;
   given_ = true;
   if (!daemon_) {
     put(stdout_is_taken ? STDERR_FILENO : STDOUT_FILENO, listening);
     return;
   }
-  const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  point_at(output >= 0 ? output : null.get(), STDOUT_FILENO);
-  point_at(output >= 0 ? output : null.get(), STDERR_FILENO);
   put(pipe_.get(), std::string{kReady, '\1'} + listening + '\0' + notes_text(notes));
   pipe_.reset();
 }
@@ -92,7 +77,7 @@ void LaunchReport::failed(const Error& error) {
   pipe_.reset();
 }
 
-int daemonize(const std::string& rundir, const std::function<int(LaunchReport&)>& body) {
+int daemonize(const std::function<int(LaunchReport&)>& body) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     print_error(errno_error(Fault::internal, "making a pipe"));
@@ -120,12 +105,8 @@ int daemonize(const std::string& rundir, const std::function<int(LaunchReport&)>
     ::_exit(static_cast<int>(Fault::temporary));
   }
   const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  point_at(null.get(), STDIN_FILENO);
-  if (::chdir(rundir.c_str()) != 0) {
-    const Error error = errno_error(Fault::cannot_create, "entering the run directory " + rundir);
-    report.failed(error);
-    ::_exit(error.exit_code());
-  }
+  // At once, not when ready: whoever reads the launcher's output must see its end when the launcher ends.
+  for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null.get(), standard);
   std::exit(body(report));
 }
 

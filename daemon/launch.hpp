@@ -20,8 +20,7 @@ class LaunchReport {
   explicit LaunchReport(Fd pipe) : pipe_(std::move(pipe)), daemon_(true) {}
 
   /// Ports accept, state is recovered, the pidfile is right. `listening`: whole lines; `notes`: sentences.
-  /// A daemon lets go of the terminal here, for `output` (the log) or /dev/null.
-  void ready(const std::string& listening, const std::vector<std::string>& notes, bool stdout_is_taken, int output);
+  void ready(const std::string& listening, const std::vector<std::string>& notes, bool stdout_is_taken);
   /// Startup failed; `error` is printed whole.
   void failed(const Error& error);
 
@@ -34,12 +33,12 @@ class LaunchReport {
   bool given_ = false;
 };
 
-/// "tapd: " and the error, every line of it, on standard error.
+/// "tapd: " and the error on standard error; further lines (file:line:column of a config) as they are.
 void print_error(const Error& error);
 void print_notes(const std::vector<std::string>& notes);
 
-/// Runs `body` as a daemon in `rundir` (a session of its own, no terminal) and waits for its report.
+/// Runs `body` as a daemon (a session of its own, no terminal, standard streams to /dev/null) and waits for its report.
 /// In the launcher it returns the exit code; in the daemon it does not return.
-[[nodiscard]] int daemonize(const std::string& rundir, const std::function<int(LaunchReport&)>& body);
+[[nodiscard]] int daemonize(const std::function<int(LaunchReport&)>& body);
 
 }  // namespace tap::daemon

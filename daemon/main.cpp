@@ -25,6 +25,11 @@ using namespace tap;
 using namespace tap::daemon;
 
 int run(const Options& options, Source source, const services::Registry& kinds, LaunchReport& report) {
+  if (::chdir(options.rundir.c_str()) != 0) {
+    const Error error = errno_error(Fault::cannot_create, "entering the run directory " + options.rundir);
+    report.failed(error);
+    return error.exit_code();
+  }
   Instance instance(options, std::move(source), kinds);
   if (Result<void> prepared = instance.prepare(); !prepared) {
     report.failed(prepared.error());
@@ -75,7 +80,7 @@ int main(int argc, char** argv) {
     LaunchReport report;
     return run(options, std::move(source).value(), kinds, report);
   }
-  return daemonize(options.rundir, [&](LaunchReport& report) {
+  return daemonize([&](LaunchReport& report) {
     return run(options, std::move(source).value(), kinds, report);
   });
 }

@@ -126,6 +126,7 @@ Result<Options> finish(Raw raw, bool pidfile_given) {
   if (o.rewind && o.no_save) return usage("--rewind writes to the store, --no-save forbids it; give one of them");
   o.file_given = o.file;
   o.config_given = o.config;
+  o.start_dir = absolute(".");
   o.rundir = absolute(o.rundir.empty() ? "." : o.rundir);
   o.pidfile = pidfile_given ? absolute(o.pidfile) : in_rundir(o, o.pidfile);
   for (std::string* path : {&o.config, &o.file, &o.state_dir, &o.chroot}) *path = absolute(*path);

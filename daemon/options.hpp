@@ -26,6 +26,7 @@ struct Options {
   std::string config_given;
   std::string name;
   std::string state_dir;  ///< absolute, or empty: by default
+  std::string start_dir;  ///< where tapd was started: relative paths of endpoints are taken from here
   std::string rundir;     ///< absolute
   std::string pidfile = "tapd.pid";  ///< absolute after parsing; empty: none
   std::string logfile;    ///< absolute; empty: by default; "-": standard error

@@ -100,6 +100,10 @@ Result<void> clear_stale_socket(const Endpoint& endpoint, Address& address) {
 }
 
 Result<BoundEndpoint> bind_unix(const Endpoint& endpoint, const std::optional<SocketOwner>& owner) {
+  if (endpoint.path.size() >= sizeof(sockaddr_un::sun_path)) {
+    return Error{Fault::unavailable, "cannot bind " + endpoint.text + ": the path " + endpoint.path +
+                                         " is longer than the system takes for a socket"};
+  }
   Address address = address_of(endpoint);
   if (Result<void> cleared = clear_stale_socket(endpoint, address); !cleared) return std::move(cleared).error();
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
