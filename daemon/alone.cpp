@@ -34,7 +34,8 @@ void on_signal(int signal, Instance& instance, Worker& worker, bool& stopping) {
   } else if (signal == SIGHUP) {
     instance.report_reload();
   } else if (signal == SIGUSR1) {
-    if (Result<void> opened = instance.reopen_log(); !opened) log.write(LogLevel::error, "tapd", opened.error().message);
+    if (Result<void> opened = instance.reopen_log(); !opened)
+      log.write(LogLevel::error, "tapd", opened.error().message);
   } else if (signal == SIGUSR2) {
     log.write(LogLevel::warning, "tapd", "SIGUSR2: there is no upgrade without a keeper; ignored");
   } else if (signal == SIGQUIT) {

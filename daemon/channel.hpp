@@ -13,14 +13,14 @@ namespace tap::daemon {
 struct Message {
   enum class Type : char {
     // from the keeper
-    stop = 's',         ///< drain, save, end
-    force = 'f',        ///< the same without waiting for unsent bytes
-    reopen_log = 'l',   ///< a descriptor comes along
+    stop = 's',        ///< drain, save, end
+    force = 'f',       ///< the same without waiting for unsent bytes
+    reopen_log = 'l',  ///< a descriptor comes along
     report_status = 'q',
     // from the worker
-    ready = 'R',        ///< recovered and accepting; text: what the operator should know, a sentence a line
-    failed = 'E',       ///< could not start, or could not save; fault and text say why
-    stopped = 'S',      ///< everything is saved; text says which generation, or is empty when nothing is to be saved
+    ready = 'R',    ///< recovered and accepting; text: what the operator should know, a sentence a line
+    failed = 'E',   ///< could not start, or could not save; fault and text say why
+    stopped = 'S',  ///< everything is saved; text says which generation, or is empty when nothing is to be saved
   };
   static constexpr std::size_t kTextBytesMax = std::size_t{60} * 1024;
 

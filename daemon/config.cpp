@@ -74,9 +74,9 @@ class Reader {
     for (const auto& [key, value] : table) {
       if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
       const toml::source_position at = key.source().begin;
-      reading_.problems.push_back({file_, at.line, at.column,
-                                   "there is no key '" + std::string(key.str()) + "' " + where +
-                                       did_you_mean(key.str(), known)});
+      reading_.problems.push_back(
+          {file_, at.line, at.column,
+           "there is no key '" + std::string(key.str()) + "' " + where + did_you_mean(key.str(), known)});
     }
   }
 
@@ -95,7 +95,9 @@ class Reader {
     const auto value = scalar_text(*node);
     const auto duration = value && !node->is_boolean() ? services::parse_duration_ms(*value) : std::nullopt;
     if (duration) into = *duration;
-    else problem(*node, std::string("'") + key + "' is a duration such as \"300ms\", \"5s\", \"5min\" or a number of seconds");
+    else
+      problem(*node,
+              std::string("'") + key + "' is a duration such as \"300ms\", \"5s\", \"5min\" or a number of seconds");
   }
 
   void take_durability(const toml::table& table, std::string& into) {

@@ -76,8 +76,8 @@ void Instance::take_standard_streams() const {
 /// The store's directory and its lock. With --no-save a store that is there is read, one that is not is not made.
 Result<void> Instance::open_store() {
   store_path_ = store_path(options_, source_.definition.name);
-  Result<Fd> directory = options_.no_save ? state::open_directory(AT_FDCWD, store_path_)
-                                          : state::make_directory(AT_FDCWD, store_path_);
+  Result<Fd> directory =
+      options_.no_save ? state::open_directory(AT_FDCWD, store_path_) : state::make_directory(AT_FDCWD, store_path_);
   if (!directory) {
     if (options_.no_save && ::access(store_path_.c_str(), F_OK) != 0) return {};
     return std::move(directory.error()).with("the state directory");
@@ -93,8 +93,8 @@ Result<void> Instance::open_store() {
   Result<Source> again = load_source(options_, kinds_);
   if (!again) return std::move(again).error();
   if (again->definition.name != name) {
-    return Error{Fault::temporary, "the application's name changed from '" + name + "' to '" +
-                                       again->definition.name + "' while tapd was starting; start it again"};
+    return Error{Fault::temporary, "the application's name changed from '" + name + "' to '" + again->definition.name +
+                                       "' while tapd was starting; start it again"};
   }
   source_ = std::move(again).value();
   return {};
@@ -109,9 +109,9 @@ Result<void> Instance::settle_archive() {
     Result<state::StoredArchive> child = store.rewind(given.archive, given.digest);
     if (!child) return std::move(child).error();
     for (const std::string& sentence : store.take_report()) log_->write(LogLevel::warning, kWho, sentence);
-    note("went back to " + describe(given) + "; it goes on as generation " +
-         std::to_string(child->archive.generation) + " of the new lineage " + child->archive.lineage.text() +
-         "; what the store had is in " + store_path_ + "/quarantine");
+    note("went back to " + describe(given) + "; it goes on as generation " + std::to_string(child->archive.generation) +
+         " of the new lineage " + child->archive.lineage.text() + "; what the store had is in " + store_path_ +
+         "/quarantine");
     return {};
   }
   Result<std::optional<state::StoredArchive>> present = store.load();
@@ -135,11 +135,10 @@ Result<void> Instance::settle_archive() {
     case state::Relation::unrelated:
       break;
   }
-  return Error{Fault::cannot_create,
-               describe(given) + " does not continue what the store " + store_path_ + " holds: " + describe(**present) +
-                   "\nto go on from the store:     tapd -f " + store_path_ + "/" + (*present)->file +
-                   "\nto go back to the archive:   tapd --rewind -f " + given.file +
-                   "   (what the store has is moved aside, not deleted)"};
+  return Error{Fault::cannot_create, describe(given) + " does not continue what the store " + store_path_ + " holds: " +
+                                         describe(**present) + "\nto go on from the store:     tapd -f " + store_path_ +
+                                         "/" + (*present)->file + "\nto go back to the archive:   tapd --rewind -f " +
+                                         given.file + "   (what the store has is moved aside, not deleted)"};
 }
 
 /// Files that the keeper made must be the worker's to read and replace.
@@ -233,8 +232,9 @@ void Instance::finish(bool saved) {
     if (copied) {
       log_->write(LogLevel::info, kWho, "saved " + directory + "/" + name);
     } else {
-      log_->write(LogLevel::warning, kWho, "could not write the copy " + directory + "/" + name + " (" +
-                                               copied.error().message + "); the store has everything");
+      log_->write(LogLevel::warning, kWho,
+                  "could not write the copy " + directory + "/" + name + " (" + copied.error().message +
+                      "); the store has everything");
     }
   }
   for (const Bound& bound : bound_) net::unlink_endpoint(bound.endpoint);
@@ -260,10 +260,10 @@ void Instance::report_reload() {
     return;
   }
   const std::vector<std::string> sentences = differences(source_.definition, wanted->definition);
-  log_->write(LogLevel::info, kWho, "SIGHUP: the config is valid and would change " +
-                                        (sentences.empty() ? std::string("nothing")
-                                                           : std::to_string(sentences.size()) + " things") +
-                                        (sentences.empty() ? "" : "; this version applies them at the next start"));
+  log_->write(LogLevel::info, kWho,
+              "SIGHUP: the config is valid and would change " +
+                  (sentences.empty() ? std::string("nothing") : std::to_string(sentences.size()) + " things") +
+                  (sentences.empty() ? "" : "; this version applies them at the next start"));
   for (const std::string& sentence : sentences) log_->write(LogLevel::info, kWho, "SIGHUP: " + sentence);
 }
 
@@ -273,10 +273,17 @@ std::string Instance::listening() const {
   return lines;
 }
 
-bool Instance::uses_stdio() const {
-  return std::any_of(bound_.begin(), bound_.end(), [](const Bound& bound) {
-    return bound.endpoint.endpoint.type == net::Endpoint::Type::stdio;
+bool Instance::has_state() const {
+  const std::vector<state::ServiceDefinition>& defined = source_.definition.services;
+  return !options_.no_save && std::any_of(defined.begin(), defined.end(), [this](const auto& service) {
+    const services::Kind* kind = kinds_.find(service.kind);
+    return kind != nullptr && kind->state != nullptr;
   });
+}
+
+bool Instance::uses_stdio() const {
+  return std::any_of(bound_.begin(), bound_.end(),
+                     [](const Bound& bound) { return bound.endpoint.endpoint.type == net::Endpoint::Type::stdio; });
 }
 
 }  // namespace tap::daemon

@@ -31,18 +31,17 @@ std::string describe_end(int status) {
 int Keeper::run() {
   Result<SignalReader> signals =
       SignalReader::open({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGCHLD, SIGPIPE});
-  Result<void> started = signals ? Result<void>() : Result<void>(std::move(signals).error());
-  if (started) {
-    signals_ = std::move(signals).value();
-    started = spawn();
-  }
-  if (!started) {
-    report_.failed(started.error());
-    instance_.finish(false);
-    return started.error().exit_code();
-  }
+  if (!signals) return refuse(signals.error());
+  signals_ = std::move(signals).value();
+  if (Result<void> spawned = spawn(); !spawned) return refuse(spawned.error());
   while (!exit_code_) turn();
   return *exit_code_;
+}
+
+int Keeper::refuse(const Error& error) {
+  report_.failed(error);
+  instance_.finish(false);
+  return error.exit_code();
 }
 
 /// fork and exec of ourselves: a worker begins with nothing but its plan and the descriptors named there.
@@ -146,8 +145,8 @@ void Keeper::on_worker_ready() {
   report_.ready(instance_.listening(), instance_.notes(), instance_.uses_stdio());
   say(LogLevel::info, first ? "ready, pid " + std::to_string(::getpid()) + ", worker " + std::to_string(worker_)
                             : "worker " + std::to_string(worker_) + " has taken over");
-  notify_systemd("READY=1\nSTATUS=serving " + std::to_string(instance_.definition().services.size()) +
-                 " services of " + instance_.definition().name + "\nMAINPID=" + std::to_string(::getpid()));
+  notify_systemd("READY=1\nSTATUS=serving " + std::to_string(instance_.definition().services.size()) + " services of " +
+                 instance_.definition().name + "\nMAINPID=" + std::to_string(::getpid()));
   int fd = instance_.options().notify_fd;
   if (first) notify_descriptor(fd);
 }
@@ -197,9 +196,10 @@ void Keeper::replace(const std::string& how) {
   const std::uint64_t delay = at_once ? 0 : backoff_ms_;
   if (!at_once) backoff_ms_ = std::min(backoff_ms_ * 2, kBackoffMaxMs);
   say(LogLevel::error, how + "; another one starts " + (at_once ? "at once" : "in " + std::to_string(delay) + " ms"));
-  if (!instance_.options().no_save) {
-    say(LogLevel::warning, "durability is 'shutdown': what changed since the last clean stop is forgotten, numbers "
-                           "given since then may be given again");
+  if (instance_.has_state()) {
+    say(LogLevel::warning,
+        "durability is 'shutdown': what changed since the last clean stop is forgotten, numbers "
+        "given since then may be given again");
   }
   schedule_spawn(delay);
 }

@@ -36,6 +36,7 @@ class Keeper {
 
  private:
   [[nodiscard]] Result<void> spawn();
+  [[nodiscard]] int refuse(const Error& error);
   void turn();
   void on_signal(int signal);
   void on_messages();
@@ -54,7 +55,7 @@ class Keeper {
   SignalReader signals_;
   Channel channel_;
   pid_t worker_ = -1;
-  bool ready_ = false;         ///< the present worker
+  bool ready_ = false;  ///< the present worker
   bool stopping_ = false;
   bool saved_ = false;
   std::optional<Error> failure_;  ///< what the present worker said last

@@ -24,7 +24,7 @@ struct LogPlan {
   enum class Target : std::uint8_t { file, standard_error, journal, syslog };
 
   Target target = Target::standard_error;
-  std::string path;               ///< for Target::file, absolute
+  std::string path;  ///< for Target::file, absolute
   std::string syslog_ident = "tapd";
   std::string level = "info";
 };

@@ -56,6 +56,7 @@ int check(const Options& options, const Source& source) {
 
 int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error to report, not an end
   const services::Registry kinds = services::standard_kinds();
   if (argc == 3 && std::strcmp(argv[1], "--worker") == 0) return worker_main(std::atoi(argv[2]), kinds);
 
@@ -80,7 +81,5 @@ int main(int argc, char** argv) {
     LaunchReport report;
     return run(options, std::move(source).value(), kinds, report);
   }
-  return daemonize([&](LaunchReport& report) {
-    return run(options, std::move(source).value(), kinds, report);
-  });
+  return daemonize([&](LaunchReport& report) { return run(options, std::move(source).value(), kinds, report); });
 }

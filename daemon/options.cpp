@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "daemon/log.hpp"
-#include "state/definition.hpp"
 #include "state/archive.hpp"
+#include "state/definition.hpp"
 
 namespace tap::daemon {
 namespace {
@@ -14,15 +14,30 @@ using services::OptionShape;
 
 /// The shapes of the daemon's own options; the kinds' come on top.
 const std::vector<OptionShape>& daemon_shapes() {
-  static const std::vector<OptionShape> shapes{
-      {"--nodaemon", 'n', false}, {"--no-save", 'o', false},     {"--syslog", '\0', false},
-      {"--check", '\0', false},   {"--rewind", '\0', false},     {"--no-keeper", '\0', false},
-      {"--list-services", '\0', false}, {"--version", '\0', false}, {"--help", 'h', false},
-      {"--config", 'c', true},    {"--file", 'f', true},         {"--name", '\0', true},
-      {"--state-dir", '\0', true}, {"--rundir", 'd', true},      {"--pidfile", '\0', true},
-      {"--logfile", 'l', true},   {"--prefix", '\0', true},      {"--log-level", '\0', true},
-      {"--uid", 'u', true},       {"--gid", 'g', true},          {"--umask", '\0', true},
-      {"--chroot", '\0', true},   {"--notify-fd", '\0', true},   {"--stop-timeout", '\0', true}};
+  static const std::vector<OptionShape> shapes{{"--nodaemon", 'n', false},
+                                               {"--no-save", 'o', false},
+                                               {"--syslog", '\0', false},
+                                               {"--check", '\0', false},
+                                               {"--rewind", '\0', false},
+                                               {"--no-keeper", '\0', false},
+                                               {"--list-services", '\0', false},
+                                               {"--version", '\0', false},
+                                               {"--help", 'h', false},
+                                               {"--config", 'c', true},
+                                               {"--file", 'f', true},
+                                               {"--name", '\0', true},
+                                               {"--state-dir", '\0', true},
+                                               {"--rundir", 'd', true},
+                                               {"--pidfile", '\0', true},
+                                               {"--logfile", 'l', true},
+                                               {"--prefix", '\0', true},
+                                               {"--log-level", '\0', true},
+                                               {"--uid", 'u', true},
+                                               {"--gid", 'g', true},
+                                               {"--umask", '\0', true},
+                                               {"--chroot", '\0', true},
+                                               {"--notify-fd", '\0', true},
+                                               {"--stop-timeout", '\0', true}};
   return shapes;
 }
 
@@ -38,12 +53,15 @@ void add_daemon_options(CLI::App& app, Raw& raw) {
   Options& o = raw.options;
   app.add_flag("-n,--nodaemon", o.nodaemon, "stay in the foreground, log to standard error")->group("Process");
   app.add_flag("-o,--no-save", o.no_save, "write no state at all; what was there stays")->group("State");
-  app.add_option("-c,--config", o.config, "the application from a config file")->type_name("FILE")->group("Application");
+  app.add_option("-c,--config", o.config, "the application from a config file")
+      ->type_name("FILE")
+      ->group("Application");
   app.add_option("-f,--file", o.file, "the application, or only its state, from an archive")
       ->type_name("FILE.tap")
       ->group("Application");
-  app.add_option("--name", o.name, "the application's name (the kind, capitalised)")->type_name("NAME")->group(
-      "Application");
+  app.add_option("--name", o.name, "the application's name (the kind, capitalised)")
+      ->type_name("NAME")
+      ->group("Application");
   app.add_option("--state-dir", o.state_dir, "the store ($STATE_DIRECTORY, else NAME.state in the run directory)")
       ->type_name("DIR")
       ->group("State");
@@ -71,7 +89,8 @@ void add_daemon_options(CLI::App& app, Raw& raw) {
       ->type_name("DURATION")
       ->group("Process");
   app.add_flag("--no-keeper", o.no_keeper, "one process only, for a debugger or a benchmark")->group("Process");
-  app.add_flag("--check", o.check, "check everything, say what is wrong and where, start nothing")->group("Application");
+  app.add_flag("--check", o.check, "check everything, say what is wrong and where, start nothing")
+      ->group("Application");
   app.add_flag("--list-services", raw.list_services, "print the kinds of services there are")->group("Application");
   app.add_flag("--version", raw.version, "print the version")->group("Application");
 }
@@ -121,7 +140,8 @@ Result<Options> finish(Raw raw, bool pidfile_given) {
   if (!o.name.empty() && !state::is_name(o.name)) {
     return usage("--name: '" + o.name + "' is not a name (letters, digits, '.', '_', '-'; at most 64)");
   }
-  if (o.logfile == "-" && !o.nodaemon) return usage("-l -: a daemon has no standard error to log to; give -n or a file");
+  if (o.logfile == "-" && !o.nodaemon)
+    return usage("-l -: a daemon has no standard error to log to; give -n or a file");
   if (o.rewind && o.file.empty()) return usage("--rewind needs -f: say which archive to go back to");
   if (o.rewind && o.no_save) return usage("--rewind writes to the store, --no-save forbids it; give one of them");
   o.file_given = o.file;
@@ -177,8 +197,8 @@ Result<ParsedCommandLine> parse_command_line(const std::vector<std::string>& wor
     return usage(std::string(error.what()) + " (`tapd --help` tells the options)");
   }
   if (raw.version) {
-    return ParsedCommandLine{std::nullopt, state::writer_name() + " (archive format " +
-                                               std::to_string(state::kFormatVersion) + ")\n"};
+    return ParsedCommandLine{
+        std::nullopt, state::writer_name() + " (archive format " + std::to_string(state::kFormatVersion) + ")\n"};
   }
   if (raw.list_services) return ParsedCommandLine{std::nullopt, kinds_text(kinds)};
   if (raw.options.config.empty() && raw.options.file.empty() && kind == nullptr) {
@@ -187,8 +207,8 @@ Result<ParsedCommandLine> parse_command_line(const std::vector<std::string>& wor
   const bool has_definition = !raw.options.config.empty() || !raw.options.file.empty();
   const services::ServiceArguments& given = raw.options.service;
   if (has_definition && kind != nullptr) {
-    return usage("the services come from " + std::string(raw.options.config.empty() ? "-f" : "-c") +
-                 ", so the kind '" + kind->name + "' has no place here");
+    return usage("the services come from " + std::string(raw.options.config.empty() ? "-f" : "-c") + ", so the kind '" +
+                 kind->name + "' has no place here");
   }
   if (kind == nullptr && (!given.listen.empty() || !given.durability.empty() || !given.connections_max.empty() ||
                           !given.idle_timeout.empty())) {

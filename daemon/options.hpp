@@ -20,21 +20,21 @@ struct Options {
   bool check = false;
   bool rewind = false;
   bool no_keeper = false;
-  std::string config;     ///< absolute, or empty
-  std::string file;       ///< absolute, or empty; file_given as typed
+  std::string config;  ///< absolute, or empty
+  std::string file;    ///< absolute, or empty; file_given as typed
   std::string file_given;
   std::string config_given;
   std::string name;
-  std::string state_dir;  ///< absolute, or empty: by default
-  std::string start_dir;  ///< where tapd was started: relative paths of endpoints are taken from here
-  std::string rundir;     ///< absolute
+  std::string state_dir;             ///< absolute, or empty: by default
+  std::string start_dir;             ///< where tapd was started: relative paths of endpoints are taken from here
+  std::string rundir;                ///< absolute
   std::string pidfile = "tapd.pid";  ///< absolute after parsing; empty: none
-  std::string logfile;    ///< absolute; empty: by default; "-": standard error
+  std::string logfile;               ///< absolute; empty: by default; "-": standard error
   std::string syslog_prefix = "tapd";
   std::string log_level = "info";
   std::string uid;
   std::string gid;
-  std::string chroot;     ///< absolute
+  std::string chroot;  ///< absolute
   std::string stop_timeout;
   unsigned umask = 0077;
   int notify_fd = -1;

@@ -35,8 +35,8 @@ void wait_for_shutdown_archive(const Options& options) {
     state::LockHolder holder;
     Result<bool> held = state::StoreLock::held(store->get(), holder);
     if (!held || !*held) return;
-    const std::uint64_t patience = holder.stopping ? holder.stop_timeout_ms + state::StoreLock::kSavingGraceMs
-                                                   : state::StoreLock::kSecondLookMs;
+    const std::uint64_t patience =
+        holder.stopping ? holder.stop_timeout_ms + state::StoreLock::kSavingGraceMs : state::StoreLock::kSecondLookMs;
     if (Clock::now() - started >= std::chrono::milliseconds(patience)) return;
     std::this_thread::sleep_for(kPollEvery);
   }
@@ -102,7 +102,8 @@ std::string shutdown_directory(const Options& options) {
 
 std::vector<std::string> differences(const state::Definition& running, const state::Definition& wanted) {
   std::vector<std::string> sentences;
-  if (running.name != wanted.name) sentences.push_back("the application's name '" + running.name + "' -> '" + wanted.name + "'");
+  if (running.name != wanted.name)
+    sentences.push_back("the application's name '" + running.name + "' -> '" + wanted.name + "'");
   if (running.stop_timeout_ms != wanted.stop_timeout_ms) {
     sentences.push_back("stop_timeout " + services::duration_text(running.stop_timeout_ms) + " -> " +
                         services::duration_text(wanted.stop_timeout_ms));

@@ -27,6 +27,14 @@ std::string time_text(std::uint64_t ms) {
   return {text, length};
 }
 
+/// A service may use every descriptor the system grants; the low default is for select(2).
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 Worker::Worker(WorkerPlan plan, const services::Registry& kinds, Log& log, std::function<void(Message)> report)
@@ -46,6 +54,7 @@ Worker::~Worker() {
 }
 
 Result<void> Worker::start() {
+  raise_descriptor_limit();
   Result<void> started = recover();
   if (started) started = open_ports();
   if (started) {
@@ -87,7 +96,7 @@ Result<void> Worker::recover() {
   // the stop, whether the directory can be written.
   Result<state::Archive> first = application_->collect(std::nullopt);
   if (!first) return std::move(first).error();
-  Result<state::StoredArchive> saved = store_->save(std::move(first).value());
+  Result<state::StoredArchive> saved = store_->save(*first);
   if (!saved) return std::move(saved).error();
   stored_ = std::move(saved).value();
   log_.write(LogLevel::info, kWho, "a new store: lineage " + stored_->archive.lineage.text());
@@ -96,12 +105,14 @@ Result<void> Worker::recover() {
 
 void Worker::say_resumed() const {
   const state::Archive& archive = stored_->archive;
-  log_.write(LogLevel::info, kWho, "resuming generation " + std::to_string(archive.generation) + ", saved " +
-                                       time_text(archive.created_ms) + " by " + archive.writer);
+  log_.write(LogLevel::info, kWho,
+             "resuming generation " + std::to_string(archive.generation) + ", saved " + time_text(archive.created_ms) +
+                 " by " + archive.writer);
   for (const state::Section& section : archive.sections) {
     if (plan_.definition.find(section.service) != nullptr) continue;
-    log_.write(LogLevel::info, kWho, "the state of '" + section.service + "' (" + section.kind +
-                                         ") is kept: no service of that name is configured");
+    log_.write(
+        LogLevel::info, kWho,
+        "the state of '" + section.service + "' (" + section.kind + ") is kept: no service of that name is configured");
   }
 }
 
@@ -150,7 +161,7 @@ void Worker::finish() {
   if (plan_.save) {
     Result<state::Archive> archive = application_->collect(stored_);
     Result<state::StoredArchive> saved =
-        archive ? store_->save(std::move(archive).value()) : Result<state::StoredArchive>(std::move(archive).error());
+        archive ? store_->save(*archive) : Result<state::StoredArchive>(std::move(archive).error());
     if (saved) {
       message.text = "generation " + std::to_string(saved->archive.generation);
       log_.write(LogLevel::info, kWho, "saved " + message.text + " as " + saved->file);
@@ -170,11 +181,11 @@ void Worker::finish() {
 }
 
 void Worker::log_status() {
-  log_.write(LogLevel::info, kWho, "status: application '" + plan_.definition.name + "', durability " +
-                                       plan_.definition.durability + ", " +
-                                       (stored_ ? "generation " + std::to_string(stored_->archive.generation)
-                                                : std::string("nothing saved")) +
-                                       (stopping_ ? ", stopping" : ""));
+  log_.write(
+      LogLevel::info, kWho,
+      "status: application '" + plan_.definition.name + "', durability " + plan_.definition.durability + ", " +
+          (stored_ ? "generation " + std::to_string(stored_->archive.generation) : std::string("nothing saved")) +
+          (stopping_ ? ", stopping" : ""));
   if (application_ == nullptr) return;
   for (const std::string& line : application_->status()) log_.write(LogLevel::info, kWho, "status: " + line);
 }
@@ -189,7 +200,8 @@ namespace {
 
 void set_signals() {
   // Ctrl-C and systemd signal the whole group; the keeper alone decides. The mask was kept full across exec until here.
-  for (const int ignored : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE}) ::signal(ignored, SIG_IGN);
+  for (const int ignored : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ})
+    ::signal(ignored, SIG_IGN);
   struct sigaction orphaned {};
   orphaned.sa_handler = [](int) { ::alarm(kOrphanSeconds); };
   ::sigaction(SIGRTMIN, &orphaned, nullptr);
@@ -207,13 +219,6 @@ Result<void> follow_keeper(int keeper_pid) {
   if (::prctl(PR_SET_PDEATHSIG, SIGRTMIN) != 0) return errno_error(Fault::internal, "PR_SET_PDEATHSIG");
   if (::getppid() != keeper_pid) return Error{Fault::internal, "the keeper is gone"};
   return {};
-}
-
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /// Follows the keeper's orders. False when there is no keeper any more.
@@ -244,7 +249,6 @@ int worker_main(int plan_fd, const services::Registry& kinds) {
     return plan.error().exit_code();
   }
   set_close_on_exec(*plan);
-  raise_descriptor_limit();
   const Channel channel{Fd(plan->channel_fd)};
   Log log(plan->log(), Fd(plan->log_fd));
   std::optional<Identity> identity;

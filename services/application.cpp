@@ -67,8 +67,7 @@ Result<void> Application::restore(const state::Archive& archive) {
 Result<void> Application::start(std::vector<ServiceSocket> sockets) {
   for (Running& running : running_) {
     Result<void> result;
-    const bool returned =
-        reactor_.guarded(running.name, [&] { result = running.service->start(reactor_); });
+    const bool returned = reactor_.guarded(running.name, [&] { result = running.service->start(reactor_); });
     if (!returned) result = Error{Fault::internal, "it threw an exception"};
     if (!result) {
       stop();
@@ -115,8 +114,8 @@ Result<void> Application::open_stdio(Running& running, const net::ListenerLimits
 
 /// With no port open, the end of standard input is the end of all work.
 void Application::watch_stdio() {
-  const bool ports = std::any_of(running_.begin(), running_.end(),
-                                 [](const Running& running) { return !running.listeners.empty(); });
+  const bool ports =
+      std::any_of(running_.begin(), running_.end(), [](const Running& running) { return !running.listeners.empty(); });
   if (ports) return;
   for (Running& running : running_) {
     if (!running.stdio) continue;

@@ -69,7 +69,7 @@ class Application {
     std::string name;
     std::unique_ptr<Service> service;
     std::vector<std::unique_ptr<net::Listener>> listeners;
-    std::unique_ptr<net::StdioBridge> bridge;        // ends after the connections that use it
+    std::unique_ptr<net::StdioBridge> bridge;  // ends after the connections that use it
     std::unique_ptr<net::ConnectionSet> stdio;
   };
 

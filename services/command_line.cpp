@@ -111,8 +111,8 @@ Result<state::Definition> one_service_application(const Kind& kind, const Servic
 }
 
 std::vector<OptionShape> service_option_shapes(const Registry& kinds) {
-  std::vector<OptionShape> shapes{{"--listen"},          {"--durability"},      {"--max-connections"},
-                                  {"--max_connections"}, {"--idle-timeout"},    {"--idle_timeout"}};
+  std::vector<OptionShape> shapes{{"--listen"},          {"--durability"},   {"--max-connections"},
+                                  {"--max_connections"}, {"--idle-timeout"}, {"--idle_timeout"}};
   for (const Kind& kind : kinds.all()) {
     for (const OptionSpec& spec : kind.options) {
       const bool takes_value = spec.type != OptionSpec::Type::boolean;

@@ -29,9 +29,7 @@ std::string OptionSpec::value_hint() const {
 }
 
 Result<std::string> OptionSpec::canonical(const std::string& text) const {
-  const auto wrong = [&](const std::string& wanted) {
-    return Error{Fault::config, "'" + text + "' is not " + wanted};
-  };
+  const auto wrong = [&](const std::string& wanted) { return Error{Fault::config, "'" + text + "' is not " + wanted}; };
   switch (type) {
     case Type::text:
       break;

@@ -141,8 +141,8 @@ Result<void> read_header(ByteView header, Archive& archive) {
                                 (archive.read_only_features & ~kKnownReadOnlyFeatures);
   if (unknown != 0) {
     return Error{Fault::config, "the archive uses features this program does not know (bits " +
-                                    std::to_string(unknown) + "); use the newer tapd that wrote it (" +
-                                    archive.writer + ")"};
+                                    std::to_string(unknown) + "); use the newer tapd that wrote it (" + archive.writer +
+                                    ")"};
   }
   return {};
 }
@@ -196,7 +196,8 @@ Result<RawSection> read_section(ByteView bytes, std::size_t offset) {
   const auto payload_bytes = reader.u<std::uint64_t>();
   const auto payload_crc = reader.u<std::uint32_t>();
   const auto header_crc = reader.u<std::uint32_t>();
-  if (service_bytes > kSectionNameBytesMax || kind_bytes > kSectionNameBytesMax) return broken("its names are too long");
+  if (service_bytes > kSectionNameBytesMax || kind_bytes > kSectionNameBytesMax)
+    return broken("its names are too long");
   const ByteView service = reader.take(service_bytes);
   const ByteView kind = reader.take(kind_bytes);
   const ByteView payload = reader.take(payload_bytes);
@@ -255,8 +256,8 @@ Result<void> accept_section(RawSection raw, Archive& archive, bool& has_definiti
       archive.sections.push_back(std::move(raw.section));
       return {};
   }
-  return Error{Fault::config, "the archive has a section of type " + std::to_string(raw.type) +
-                                  ", which this program does not know"};
+  return Error{Fault::config,
+               "the archive has a section of type " + std::to_string(raw.type) + ", which this program does not know"};
 }
 
 Result<void> read_sections(ByteView bytes, const Trailer& trailer, Archive& archive) {
@@ -300,8 +301,8 @@ Bytes encode_archive(const Archive& archive) {
     append_section(out, type, section);
     put_le<std::uint64_t>(table, out.size() - before);
   };
-  add(SectionType::definition, Section{"", "", Definition::kSchemaVersion, PayloadCodec::cereal,
-                                       encode_definition(archive.definition)});
+  add(SectionType::definition,
+      Section{"", "", Definition::kSchemaVersion, PayloadCodec::cereal, encode_definition(archive.definition)});
   if (!archive.ancestors.empty()) {
     add(SectionType::ancestors, Section{"", "", 1, PayloadCodec::cereal, encode_ancestors(archive.ancestors)});
   }

@@ -174,39 +174,40 @@ void load_elements(BoundedInput& input, Sequence& sequence) {
 namespace cereal {
 
 template <class T, class A>
-  requires std::is_arithmetic_v<T> && (!std::same_as<T, bool>)
-void CEREAL_LOAD_FUNCTION_NAME(tap::state::BoundedInput& input, std::vector<T, A>& vector) {
-  size_type claimed = 0;
-  input(make_size_tag(claimed));
-  vector.resize(input.count(claimed, sizeof(T)));
-  input.get(vector.data(), vector.size() * sizeof(T));
-}
-template <class T, class A>
-  requires(!std::is_arithmetic_v<T>)
-void CEREAL_LOAD_FUNCTION_NAME(tap::state::BoundedInput& input, std::vector<T, A>& vector) {
-  tap::state::load_elements(input, vector);
-}
-template <class T, class A>
-void CEREAL_LOAD_FUNCTION_NAME(tap::state::BoundedInput& input, std::deque<T, A>& deque) {
-  tap::state::load_elements(input, deque);
-}
-template <class K, class V, class H, class E, class A>
-void CEREAL_LOAD_FUNCTION_NAME(tap::state::BoundedInput& input, std::unordered_map<K, V, H, E, A>& map) {
-  size_type claimed = 0;
-  input(make_size_tag(claimed));
-  map.clear();
-  // Rehashing on the way is what makes stock cereal four times slower here.
-  map.reserve(tap::state::modest_reserve(input.count(claimed, 2)));
-  for (size_type i = 0; i < claimed; ++i) {
-    K key{};
-    V value{};
-    input(key, value);
-    if (!map.emplace(std::move(key), std::move(value)).second) throw tap::state::CodecRefusal("a map key stands twice");
+  requires std::is_arithmetic_v<T> &&
+      (!std::same_as<T, bool>)void CEREAL_LOAD_FUNCTION_NAME(tap::state::BoundedInput& input,
+                                                             std::vector<T, A>& vector) {
+    size_type claimed = 0;
+    input(make_size_tag(claimed));
+    vector.resize(input.count(claimed, sizeof(T)));
+    input.get(vector.data(), vector.size() * sizeof(T));
   }
-}
+  template <class T, class A>
+    requires(!std::is_arithmetic_v<T>)
+  void CEREAL_LOAD_FUNCTION_NAME(tap::state::BoundedInput& input, std::vector<T, A>& vector) {
+    tap::state::load_elements(input, vector);
+  }
+  template <class T, class A>
+  void CEREAL_LOAD_FUNCTION_NAME(tap::state::BoundedInput& input, std::deque<T, A>& deque) {
+    tap::state::load_elements(input, deque);
+  }
+  template <class K, class V, class H, class E, class A>
+  void CEREAL_LOAD_FUNCTION_NAME(tap::state::BoundedInput& input, std::unordered_map<K, V, H, E, A>& map) {
+    size_type claimed = 0;
+    input(make_size_tag(claimed));
+    map.clear();
+    // Rehashing on the way is what makes stock cereal four times slower here.
+    map.reserve(tap::state::modest_reserve(input.count(claimed, 2)));
+    for (size_type i = 0; i < claimed; ++i) {
+      K key{};
+      V value{};
+      input(key, value);
+      if (!map.emplace(std::move(key), std::move(value)).second)
+        throw tap::state::CodecRefusal("a map key stands twice");
+    }
+  }
 
 }  // namespace cereal
-
 
 CEREAL_SETUP_ARCHIVE_TRAITS(tap::state::BoundedInput, tap::state::BinaryOutput)
 

@@ -45,8 +45,8 @@ Result<Fd> open_lock(int dir, int flags) {
   Fd fd(::openat(dir, kLockName, flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
   if (!fd.open()) {
     const Fault fault = errno == EACCES || errno == EPERM ? Fault::permission
-                        : errno == ENOENT                ? Fault::no_input
-                                                         : Fault::cannot_create;
+                        : errno == ENOENT                 ? Fault::no_input
+                                                          : Fault::cannot_create;
     return errno_error(fault, "opening the store's LOCK");
   }
   struct stat found {};

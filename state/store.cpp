@@ -125,7 +125,8 @@ Result<std::optional<StoredArchive>> Store::load() {
   for (std::size_t i = 1; i < found->size(); ++i) {
     Result<StoredArchive> older = read((*found)[i]);
     if (older || older.error().fault != Fault::damaged) continue;
-    if (Result<void> moved = quarantine((*found)[i].file, older.error().message); !moved) return std::move(moved).error();
+    if (Result<void> moved = quarantine((*found)[i].file, older.error().message); !moved)
+      return std::move(moved).error();
   }
   return std::optional(std::move(stored).value());
 }
@@ -159,12 +160,12 @@ void Store::remove_old_generations(std::uint64_t newest) {
   }
 }
 
-Result<StoredArchive> Store::save(Archive archive) {
+Result<StoredArchive> Store::save(const Archive& archive) {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
   if (!found->empty() && found->front().generation >= archive.generation) {
-    return Error{Fault::internal, "generation " + std::to_string(archive.generation) + " is not above " +
-                                      found->front().file};
+    return Error{Fault::internal,
+                 "generation " + std::to_string(archive.generation) + " is not above " + found->front().file};
   }
   Result<StoredArchive> stored = write(encode_archive(archive));
   if (!stored) return std::move(stored.error()).with("saving generation " + std::to_string(archive.generation));

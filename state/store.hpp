@@ -55,7 +55,7 @@ class Store {
 
   /// Makes `archive` the store's newest: its generation must be above every one there. Durable on return; on error the
   /// store is as it was. Removes generations that are no longer needed.
-  [[nodiscard]] Result<StoredArchive> save(Archive archive);
+  [[nodiscard]] Result<StoredArchive> save(const Archive& archive);
 
   /// Takes a given archive into an empty store, byte for byte.
   [[nodiscard]] Result<StoredArchive> adopt(ByteView bytes);

@@ -226,10 +226,10 @@ struct ArchiveDocument {
     }
     input(cereal::make_nvp("compatible_features", archive.compatible_features),
           cereal::make_nvp("read_only_features", archive.read_only_features),
-          cereal::make_nvp("incompatible_features", archive.incompatible_features), cereal::make_nvp("lineage", lineage),
-          cereal::make_nvp("generation", archive.generation), cereal::make_nvp("base_lsn", archive.base_lsn),
-          cereal::make_nvp("epoch", archive.epoch), cereal::make_nvp("parent", parent),
-          cereal::make_nvp("parent_generation", archive.parent_generation),
+          cereal::make_nvp("incompatible_features", archive.incompatible_features),
+          cereal::make_nvp("lineage", lineage), cereal::make_nvp("generation", archive.generation),
+          cereal::make_nvp("base_lsn", archive.base_lsn), cereal::make_nvp("epoch", archive.epoch),
+          cereal::make_nvp("parent", parent), cereal::make_nvp("parent_generation", archive.parent_generation),
           cereal::make_nvp("parent_digest", parent_digest), cereal::make_nvp("created_ms", archive.created_ms),
           cereal::make_nvp("writer", archive.writer), cereal::make_nvp("ancestors", ancestors),
           cereal::make_nvp("definition", archive.definition), cereal::make_nvp("services", services));

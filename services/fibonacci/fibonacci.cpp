@@ -59,7 +59,10 @@ Kind fibonacci_kind() {
   Kind kind;
   kind.name = "fibonacci";
   kind.summary = "gives the Fibonacci numbers 2, 3, 5, 8, ... one a request, each to one client only";
-  kind.options = {{"framing", OptionSpec::Type::choice, {"none", "line"}, "none",
+  kind.options = {{"framing",
+                   OptionSpec::Type::choice,
+                   {"none", "line"},
+                   "none",
                    "what a request is: whatever one read delivers (the answer is the digits and nothing else), or a "
                    "line (the answer ends in a newline; requests may be pipelined)"}};
   kind.state = &fibonacci_codec();

@@ -6,10 +6,10 @@ namespace tap::services {
 
 /// In JSON and XML a number is its digits; in payloads it is its limbs.
 template <class Archive>
-  requires std::is_base_of_v<cereal::traits::TextArchive, Archive>
-std::string save_minimal(const Archive& /*archive*/, const Decimal& number) {
-  return number.text();
-}
+  requires std::is_base_of_v<cereal::traits::TextArchive, Archive> std::string save_minimal(const Archive& /*archive*/,
+                                                                                            const Decimal& number) {
+    return number.text();
+  }
 template <class Archive>
   requires std::is_base_of_v<cereal::traits::TextArchive, Archive>
 void load_minimal(const Archive& /*archive*/, Decimal& number, const std::string& digits) {

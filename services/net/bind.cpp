@@ -61,7 +61,7 @@ std::string bound_text(const Endpoint& endpoint, int fd) {
   Address address;
   address.length = sizeof address.storage;
   if (::getsockname(fd, address.raw(), &address.length) != 0) return endpoint.text;
-  const std::string text = address_text(address.raw(), address.length);
+  std::string text = address_text(address.raw(), address.length);
   if (address.raw()->sa_family == AF_UNIX) return text;
   return (address.raw()->sa_family == AF_INET6 ? "tcp6:" : "tcp:") + text;
 }
@@ -87,7 +87,8 @@ Result<void> clear_stale_socket(const Endpoint& endpoint, Address& address) {
     return failed(endpoint, "look at the socket file of");
   }
   if (!S_ISSOCK(found.st_mode)) {
-    return Error{Fault::unavailable, "cannot bind " + endpoint.text + ": " + endpoint.path + " is there and not a socket"};
+    return Error{Fault::unavailable,
+                 "cannot bind " + endpoint.text + ": " + endpoint.path + " is there and not a socket"};
   }
   const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe.open()) return failed(endpoint, "open a socket for");
@@ -95,7 +96,8 @@ Result<void> clear_stale_socket(const Endpoint& endpoint, Address& address) {
     errno = EADDRINUSE;
     return failed(endpoint, "bind");
   }
-  if (::unlink(endpoint.path.c_str()) != 0 && errno != ENOENT) return failed(endpoint, "replace the left-over socket of");
+  if (::unlink(endpoint.path.c_str()) != 0 && errno != ENOENT)
+    return failed(endpoint, "replace the left-over socket of");
   return {};
 }
 

@@ -15,8 +15,8 @@ namespace tap::net {
 /// A socket that is bound but does not listen yet: ports open when the state has been recovered.
 struct BoundEndpoint {
   Endpoint endpoint;
-  Fd fd;             ///< none for stdio
-  std::string text;  ///< with the real port: "tcp:127.0.0.1:40123"
+  Fd fd;                  ///< none for stdio
+  std::string text;       ///< with the real port: "tcp:127.0.0.1:40123"
   dev_t file_device = 0;  ///< of a UNIX socket's file, to know it again
   ino_t file_inode = 0;
 };

@@ -85,9 +85,9 @@ void ConnectionSet::bury() {
   }
   if (full_ && counts_.open < limits_.connections_max) {
     full_ = false;
-    reactor_.log().write(LogLevel::info, service_,
-                         "accepting connections again, after " + std::to_string(counts_.refused - refused_before_) +
-                             " were refused");
+    reactor_.log().write(
+        LogLevel::info, service_,
+        "accepting connections again, after " + std::to_string(counts_.refused - refused_before_) + " were refused");
   }
   if (streams_.empty() && when_empty_) {
     const std::function<void()> tell = std::exchange(when_empty_, nullptr);

@@ -17,8 +17,8 @@ namespace tap::net {
 /// What is counted, for the status report.
 struct ConnectionCounts {
   std::uint64_t accepted = 0;
-  std::uint64_t refused = 0;      ///< over connections_max
-  std::uint64_t timed_out = 0;    ///< idle for too long
+  std::uint64_t refused = 0;    ///< over connections_max
+  std::uint64_t timed_out = 0;  ///< idle for too long
   std::size_t open = 0;
 };
 

@@ -65,7 +65,8 @@ Result<void> take_backlog(Fields& fields, Endpoint& endpoint) {
   const auto text = fields.option("backlog");
   if (!text) return {};
   const auto backlog = parse_number(*text, 10, kBacklogMax);
-  if (!backlog || *backlog == 0) return wrong(endpoint.text, "backlog is a number from 1 to 65535, not '" + *text + "'");
+  if (!backlog || *backlog == 0)
+    return wrong(endpoint.text, "backlog is a number from 1 to 65535, not '" + *text + "'");
   endpoint.backlog = static_cast<int>(*backlog);
   return {};
 }

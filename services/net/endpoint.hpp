@@ -36,9 +36,9 @@ struct Endpoint {
   static constexpr int kDefaultBacklog = 511;
 
   Type type = Type::tcp;
-  std::string text;       ///< as it was written
+  std::string text;        ///< as it was written
   std::uint16_t port = 0;  ///< 0: any free one
-  std::string interface;  ///< numeric address
+  std::string interface;   ///< numeric address
   std::string path;
   std::optional<unsigned> mode;  ///< of the socket file; unset: what the umask leaves of 0666
   int fd = -1;

@@ -59,9 +59,8 @@ Reactor::Reactor(LogSink& log, const Clock& clock)
   TAP_ASSERT(uv_check_init(loop, &handles_->check) == 0);
   TAP_ASSERT(uv_idle_init(loop, &handles_->idle) == 0);
   TAP_ASSERT(uv_timer_init(loop, &handles_->timer) == 0);
-  TAP_ASSERT(uv_async_init(loop, &handles_->wakeup, [](uv_async_t* handle) {
-               static_cast<Reactor*>(handle->data)->run_posted();
-             }) == 0);
+  TAP_ASSERT(uv_async_init(loop, &handles_->wakeup,
+                           [](uv_async_t* handle) { static_cast<Reactor*>(handle->data)->run_posted(); }) == 0);
   handles_->prepare.data = handles_->check.data = handles_->idle.data = this;
   handles_->timer.data = handles_->wakeup.data = this;
   uv_prepare_start(&handles_->prepare,
@@ -163,7 +162,8 @@ void Reactor::before_sleep() {
     uv_idle_stop(&handles_->idle);
   }
   if (next && clock_.ticks() && !due) {
-    uv_timer_start(&handles_->timer, [](uv_timer_t*) {}, *next - now, 0);
+    uv_timer_start(
+        &handles_->timer, [](uv_timer_t*) {}, *next - now, 0);
   } else {
     uv_timer_stop(&handles_->timer);
   }

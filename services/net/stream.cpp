@@ -60,8 +60,8 @@ void StreamTransport::call_protocol(Code&& code) {
 Result<void> StreamTransport::make_box(StreamKind kind) {
   TAP_ASSERT(box_ == nullptr);
   auto box = std::make_unique<Box>();
-  const int status = kind == StreamKind::tcp ? uv_tcp_init(reactor_.loop(), &box->tcp)
-                                             : uv_pipe_init(reactor_.loop(), &box->pipe, 0);
+  const int status =
+      kind == StreamKind::tcp ? uv_tcp_init(reactor_.loop(), &box->tcp) : uv_pipe_init(reactor_.loop(), &box->pipe, 0);
   if (status != 0) return uv_failure(status, "making a handle");
   box->owner = this;
   box_ = box.release();
@@ -260,8 +260,7 @@ void StreamTransport::abort_connection() {
 
 void StreamTransport::fail(std::string_view why) {
   if (phase_ == Phase::ended) return;
-  reactor_.log().write(LogLevel::warning, owner_.service(),
-                       "connection of " + peer() + " closed: " + std::string(why));
+  reactor_.log().write(LogLevel::warning, owner_.service(), "connection of " + peer() + " closed: " + std::string(why));
   abort_connection();
 }
 

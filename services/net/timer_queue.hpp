@@ -16,12 +16,11 @@ class TimerQueue;
 class Timer {
  public:
   Timer() = default;
-  Timer(Timer&& other) noexcept : queue_(std::exchange(other.queue_, nullptr)), key_(other.key_) {}
+  Timer(Timer&& other) noexcept { take(other); }
   Timer& operator=(Timer&& other) noexcept {
     if (this != &other) {
       cancel();
-      queue_ = std::exchange(other.queue_, nullptr);
-      key_ = other.key_;
+      take(other);
     }
     return *this;
   }
@@ -37,6 +36,10 @@ class Timer {
   friend class TimerQueue;
   using Key = std::pair<std::uint64_t, std::uint64_t>;  // deadline, then order of scheduling
   Timer(TimerQueue* queue, Key key) : queue_(queue), key_(key) {}
+  void take(Timer& other) noexcept {
+    queue_ = std::exchange(other.queue_, nullptr);
+    key_ = other.key_;
+  }
 
   TimerQueue* queue_ = nullptr;
   Key key_{};

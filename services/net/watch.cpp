@@ -11,8 +11,7 @@ struct Watch::Box {
   Watch* owner = nullptr;
 };
 
-Watch::Watch(Reactor& reactor, int fd, std::function<void()> readable)
-    : box_(new Box), readable_(std::move(readable)) {
+Watch::Watch(Reactor& reactor, int fd, std::function<void()> readable) : box_(new Box), readable_(std::move(readable)) {
   box_->owner = this;
   box_->poll.data = box_;
   TAP_ASSERT(uv_poll_init(reactor.loop(), &box_->poll, fd) == 0);

@@ -26,9 +26,8 @@ class RecordingLog final : public LogSink {
   [[nodiscard]] const std::vector<Line>& lines() const { return lines_; }
   /// How many lines have `part` in their message.
   [[nodiscard]] std::size_t count(std::string_view part) const {
-    return static_cast<std::size_t>(std::count_if(lines_.begin(), lines_.end(), [&](const Line& line) {
-      return line.message.find(part) != std::string::npos;
-    }));
+    return static_cast<std::size_t>(std::count_if(
+        lines_.begin(), lines_.end(), [&](const Line& line) { return line.message.find(part) != std::string::npos; }));
   }
 
  private:

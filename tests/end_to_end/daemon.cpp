@@ -3,9 +3,9 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <poll.h>
 #include <chrono>
 #include <csignal>
-#include <poll.h>
 #include <sstream>
 
 namespace tap::tests {

@@ -142,8 +142,7 @@ TEST_CASE("session: --no-save writes nothing and what was there stays") {
 
 TEST_CASE("session: stdio serves one conversation and ends with it") {
   const TemporaryDirectory directory;
-  const std::vector<std::string> words{program("tapd"), "-n",          "fibonacci", "--listen",
-                                       "stdio:",        "--framing", "line"};
+  const std::vector<std::string> words{program("tapd"), "-n", "fibonacci", "--listen", "stdio:", "--framing", "line"};
   const Ended first = run(words, directory.path(), {}, "a\nb\nc\n");
   CHECK(first.code == 0);
   CHECK(first.out == "2\n3\n5\n");

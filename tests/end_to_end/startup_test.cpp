@@ -196,8 +196,8 @@ TEST_CASE("start: --check says that a config is valid and starts nothing") {
 
 TEST_CASE("start: --notify-fd gets its newline when the daemon is ready") {
   const TemporaryDirectory directory;
-  const Ended ended = run({"sh", "-c", "exec 7>ready; \"$TAP_BIN/tapd\" --notify-fd 7 echo --listen tcp:0"},
-                          directory.path());
+  const Ended ended =
+      run({"sh", "-c", "exec 7>ready; \"$TAP_BIN/tapd\" --notify-fd 7 echo --listen tcp:0"}, directory.path());
   CHECK(ended.code == 0);
   CHECK(read_text(directory / "ready") == "\n");
   const pid_t keeper = static_cast<pid_t>(std::stoi(read_text(directory / "tapd.pid")));

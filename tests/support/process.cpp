@@ -149,8 +149,8 @@ void Process::write_input(const std::string& bytes) const {
 Ended Process::wait() {
   Ended ended;
   ended.out = std::exchange(pending_, {});
-  const bool in_time = read_both(output_.get(), error_.get(), ended.out, ended.err) &&
-                       readable_in_time(open_pidfd(pid_).get());
+  const bool in_time =
+      read_both(output_.get(), error_.get(), ended.out, ended.err) && readable_in_time(open_pidfd(pid_).get());
   if (!in_time) {
     kill_and_reap();
     return ended;
@@ -182,6 +182,11 @@ std::vector<pid_t> children_of(pid_t pid) {
   pid_t child = 0;
   while (list >> child) children.push_back(child);
   return children;
+}
+
+bool sanitized() {
+  const char* sanitizers = std::getenv("TAP_SANITIZE");
+  return sanitizers != nullptr && sanitizers[0] != '\0';
 }
 
 std::string program(const std::string& name) {

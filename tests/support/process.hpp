@@ -59,6 +59,8 @@ void send_signal(pid_t pid, int number);
 /// The children of a process, oldest first.
 [[nodiscard]] std::vector<pid_t> children_of(pid_t pid);
 
+/// Whether the programs are slowed and fattened by a sanitizer ($TAP_SANITIZE).
+[[nodiscard]] bool sanitized();
 /// Path of one of our programs: $TAP_BIN/NAME.
 [[nodiscard]] std::string program(const std::string& name);
 

@@ -143,9 +143,7 @@ void measure_first_answer(const FirstAnswerOptions& options) {
   int status = 0;
   waitpid(child, &status, 0);
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  const auto milliseconds = [&](std::uint64_t then) {
-    return static_cast<double>(then - shared->exec_ns) / 1e6;
-  };
+  const auto milliseconds = [&](std::uint64_t then) { return static_cast<double>(then - shared->exec_ns) / 1e6; };
   std::printf("{\"first_answer_ms\": %.3f, \"ready_ms\": %.3f, \"port\": %d, \"exit_code\": %d}\n",
               milliseconds(answered_ns), milliseconds(ready_ns), port, code);
   munmap(page, sizeof(Shared));

@@ -186,8 +186,8 @@ class Load {
 
   void flush(Connection& connection) {
     while (connection.unsent > 0) {
-      const ssize_t sent = send(connection.socket, pattern_.data() + connection.send_at, connection.unsent,
-                                MSG_NOSIGNAL | MSG_DONTWAIT);
+      const ssize_t sent =
+          send(connection.socket, pattern_.data() + connection.send_at, connection.unsent, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (sent < 0 && errno == EAGAIN) {
         break;
       }
@@ -212,8 +212,7 @@ class Load {
       return;
     }
     if (received <= 0) {
-      fail(std::string("the server ended a connection: ") +
-           (received == 0 ? "end of file" : std::strerror(errno)));
+      fail(std::string("the server ended a connection: ") + (received == 0 ? "end of file" : std::strerror(errno)));
     }
     const auto length = static_cast<std::size_t>(received);
     const std::uint64_t replies =
@@ -242,8 +241,7 @@ class Load {
     const char* at = buffer_.data();
     const char* const end = at + length;
     while (at != end) {
-      const auto* newline =
-          static_cast<const char*>(std::memchr(at, '\n', static_cast<std::size_t>(end - at)));
+      const auto* newline = static_cast<const char*>(std::memchr(at, '\n', static_cast<std::size_t>(end - at)));
       connection.reply_bytes += static_cast<std::size_t>((newline != nullptr ? newline : end) - at);
       if (newline == nullptr) {
         break;

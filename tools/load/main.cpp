@@ -116,35 +116,27 @@ constexpr std::array kValueOptions{
                 [](CommandLine& line, const Value& value) {
                   value.to<std::size_t>(line.load.connections, 1, kConnectionsMax);
                 }},
-    ValueOption{"--size",
-                [](CommandLine& line, const Value& value) {
-                  value.to<std::size_t>(line.load.size, 1, kInFlightBytesMax);
-                }},
-    ValueOption{"--depth",
-                [](CommandLine& line, const Value& value) {
-                  value.to<std::size_t>(line.load.depth, 1, kInFlightBytesMax);
-                }},
-    ValueOption{"--seconds", [](CommandLine& line,
-                                const Value& value) { value.to(line.load.seconds, 0.001, kSecondsMax); }},
-    ValueOption{"--warmup", [](CommandLine& line,
-                               const Value& value) { value.to(line.load.warmup_s, 0.0, kSecondsMax); }},
-    ValueOption{"--requests",
-                [](CommandLine& line, const Value& value) {
-                  value.to<std::uint64_t>(line.load.requests, 1, UINT64_MAX);
-                }},
+    ValueOption{"--size", [](CommandLine& line,
+                             const Value& value) { value.to<std::size_t>(line.load.size, 1, kInFlightBytesMax); }},
+    ValueOption{"--depth", [](CommandLine& line,
+                              const Value& value) { value.to<std::size_t>(line.load.depth, 1, kInFlightBytesMax); }},
+    ValueOption{"--seconds",
+                [](CommandLine& line, const Value& value) { value.to(line.load.seconds, 0.001, kSecondsMax); }},
+    ValueOption{"--warmup",
+                [](CommandLine& line, const Value& value) { value.to(line.load.warmup_s, 0.0, kSecondsMax); }},
+    ValueOption{"--requests", [](CommandLine& line,
+                                 const Value& value) { value.to<std::uint64_t>(line.load.requests, 1, UINT64_MAX); }},
     ValueOption{"--mode", [](CommandLine& line, const Value& value) { value.to(line.load.mode); }},
-    ValueOption{"--server-pid",
-                [](CommandLine& line, const Value& value) {
-                  value.to(line.load.server_pids.emplace_back(), 1, INT32_MAX);
-                }},
+    ValueOption{
+        "--server-pid",
+        [](CommandLine& line, const Value& value) { value.to(line.load.server_pids.emplace_back(), 1, INT32_MAX); }},
     ValueOption{"--timeout",
                 [](CommandLine& line, const Value& value) {
                   value.to(line.load.timeout_s, 1, kTimeoutMaxS);
                   line.first_answer.timeout_s = line.load.timeout_s;
                 }},
-    ValueOption{
-        "--server-cpu",
-        [](CommandLine& line, const Value& value) { value.to(line.first_answer.server_cpu, 0, kCpuMax); }},
+    ValueOption{"--server-cpu",
+                [](CommandLine& line, const Value& value) { value.to(line.first_answer.server_cpu, 0, kCpuMax); }},
 };
 
 /// Takes an option that stands alone; false if it is none.

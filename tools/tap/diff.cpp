@@ -35,7 +35,8 @@ Result<Lines> lines_of(const std::string& path, const services::Registry& kinds)
   Result<std::string> text = state::to_text(stored->archive, state::TextFormat::json, state_types(kinds));
   if (!text) return std::move(text.error()).with(path);
   const Json document = Json::parse(*text, nullptr, false);
-  if (document.is_discarded()) return Error{Fault::internal, path + ": the state holds a number that JSON cannot carry"};
+  if (document.is_discarded())
+    return Error{Fault::internal, path + ": the state holds a number that JSON cannot carry"};
   Lines lines;
   flatten("definition", document.at("tapd").at("definition"), lines);
   flatten("state", document.at("tapd").at("services"), lines);

@@ -36,8 +36,8 @@ int run(int argc, char** argv) {
 
   CLI::App app{"tap works on archives while nothing runs.", "tap"};
   app.require_subcommand(1);
-  app.set_version_flag("--version", state::writer_name() + " (archive format " +
-                                        std::to_string(state::kFormatVersion) + ")");
+  app.set_version_flag("--version",
+                       state::writer_name() + " (archive format " + std::to_string(state::kFormatVersion) + ")");
   app.add_subcommand("make", "make an archive of one service: tap make KIND --listen tcp:8888 [-o FILE.tap]");
   std::string path;
   std::string second;
