@@ -56,8 +56,8 @@ int run_alone(Instance& instance, LaunchReport& report, const services::Registry
   std::optional<Identity> identity;
   if (plan.change_identity) identity = Identity{plan.uid, plan.gid};
   if (Result<void> dropped = drop_privileges(identity, plan.chroot); !dropped) {
-    report.failed(dropped.error());
     instance.finish(false);
+    report.failed(dropped.error());
     return dropped.error().exit_code();
   }
   bool saved = false;
@@ -65,9 +65,9 @@ int run_alone(Instance& instance, LaunchReport& report, const services::Registry
     if (message.type == Message::Type::stopped) saved = !message.text.empty();
   });
   if (Result<void> started = worker.start(); !started) {
-    report.failed(started.error());
     instance.log().write(LogLevel::error, "tapd", started.error().message);
     instance.finish(false);
+    report.failed(started.error());
     return started.error().exit_code();
   }
   instance.close_sockets();

@@ -17,6 +17,21 @@ namespace tap::daemon {
 namespace {
 
 constexpr std::uint64_t kStopTimeoutMsMax = 3'600'000;
+constexpr unsigned kKeyPartsMax = 1000;
+
+/// The line of a key with very many dots, or 0: toml++ limits the nesting of values, but not that of keys, and frees
+/// tables within tables by recursion.
+unsigned line_of_endless_key(const std::string& text) {
+  unsigned line = 1;
+  unsigned dots = 0;
+  for (const char c : text) {
+    if (c == '.' && ++dots > kKeyPartsMax) return line;
+    if (c != '\n') continue;
+    ++line;
+    dots = 0;
+  }
+  return 0;
+}
 
 /// A value as the text its option would have on a command line; empty for tables and arrays.
 std::optional<std::string> scalar_text(const toml::node& node) {
@@ -258,6 +273,10 @@ std::string ConfigProblem::text() const {
 
 ConfigReading read_config(const std::string& text, const std::string& shown_as, const services::Registry& kinds) {
   ConfigReading reading;
+  if (const unsigned line = line_of_endless_key(text); line != 0) {
+    reading.problems.push_back({shown_as, line, 1, "a key of more than " + std::to_string(kKeyPartsMax) + " parts"});
+    return reading;
+  }
   try {
     const toml::table root = toml::parse(text, shown_as);
     Reader(reading, shown_as, kinds).read(root);

@@ -39,8 +39,8 @@ int Keeper::run() {
 }
 
 int Keeper::refuse(const Error& error) {
-  report_.failed(error);
   instance_.finish(false);
+  report_.failed(error);
   return error.exit_code();
 }
 
@@ -173,9 +173,10 @@ void Keeper::on_worker_gone(int status) {
     return;
   }
   if (!report_.given()) {
-    report_.failed(failure_ ? *failure_ : Error{Fault::internal, how + " before it was ready"});
-    say(LogLevel::error, failure_ ? failure_->message : how + " before it was ready");
-    end(failure_ ? failure_->exit_code() : static_cast<int>(Fault::internal));
+    const Error error = failure_ ? *failure_ : Error{Fault::internal, how + " before it was ready"};
+    say(LogLevel::error, error.message);
+    end(error.exit_code());
+    report_.failed(error);  // last: whoever started us finds everything given back
     return;
   }
   if (code == static_cast<int>(Fault::damaged) || code == static_cast<int>(Fault::config)) {

@@ -72,7 +72,9 @@ std::string printable(std::string_view message) {
   text.reserve(message.size());
   for (const char c : message) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) text += c;
+    const bool c1 = byte >= 0x80 && byte <= 0x9f && !text.empty() && text.back() == '\xC2';  // U+0080 to U+009F
+    if (c1) text.back() = '?';
+    else if (byte >= 0x20 && byte != 0x7f) text += c;
     else if (c == '\n') text += " | ";
     else text += '?';
   }

@@ -1,5 +1,7 @@
 #include "daemon/options.hpp"
 
+#include <fcntl.h>
+
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
@@ -132,6 +134,10 @@ Result<Options> finish(Raw raw, bool pidfile_given) {
     }
     if (used != raw.notify_fd.size() || o.notify_fd < 0) {
       return usage("--notify-fd: '" + raw.notify_fd + "' is not a descriptor's number");
+    }
+    // Now, before anything of ours can have got this number.
+    if (::fcntl(o.notify_fd, F_SETFD, FD_CLOEXEC) != 0) {
+      return usage("--notify-fd: descriptor " + raw.notify_fd + " is not open");
     }
   }
   if (!is_log_level(o.log_level)) {

@@ -57,7 +57,7 @@ Result<WorkerPlan> read_plan(int fd) {
   }
   WorkerPlan plan;
   if (Result<void> decoded = state::decode(bytes, plan); !decoded) {
-    return std::move(decoded.error()).with("the worker's plan");
+    return Error{Fault::internal, "the worker's plan: " + decoded.error().message};
   }
   return plan;
 }

@@ -77,6 +77,10 @@ Result<Source> load_source(const Options& options, const services::Registry& kin
   if (!definition) return std::move(definition).error();
   source.definition = std::move(definition).value();
   if (!options.name.empty()) source.definition.name = options.name;
+  if (!state::is_name(source.definition.name)) {
+    return Error{Fault::damaged, "-f " + options.file_given + ": '" + source.definition.name +
+                                     "' cannot name an application; --name gives it another name"};
+  }
   if (!options.stop_timeout.empty()) {
     const auto timeout = services::parse_duration_ms(options.stop_timeout);
     if (!timeout) return Error{Fault::usage, "--stop-timeout: '" + options.stop_timeout + "' is not a duration"};

@@ -155,14 +155,11 @@ void Application::abort_connections() {
 void Application::stop() {
   while (started_ > 0) {
     Running& running = running_[--started_];
-    for (const auto& listener : running.listeners) listener->close();
-    reactor_.guarded(running.name, [&] { running.service->stop(); });
-  }
-  // Connections point at their service's protocols: they go first.
-  for (Running& running : running_) {
+    // A service is stopped after the last of its connections.
     running.listeners.clear();
     running.stdio.reset();
     running.bridge.reset();
+    reactor_.guarded(running.name, [&] { running.service->stop(); });
   }
 }
 

@@ -92,6 +92,14 @@ void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into
       ->group("Service");
   if (kind == nullptr) return;
   for (const OptionSpec& spec : kind->options) {
+    if (spec.type == OptionSpec::Type::boolean) {
+      app.add_flag_function(
+             option_names(spec.name),
+             [&into, name = spec.name](std::int64_t count) { into.options[name] = count > 0 ? "true" : "false"; },
+             spec.doc + " (" + spec.default_value + ")")
+          ->group("Options of " + kind->name);
+      continue;
+    }
     app.add_option_function<std::string>(
            option_names(spec.name), [&into, name = spec.name](const std::string& text) { into.options[name] = text; },
            spec.doc + " (" + spec.default_value + ")")
@@ -123,8 +131,36 @@ std::vector<OptionShape> service_option_shapes(const Registry& kinds) {
   return shapes;
 }
 
-RegularArguments regular_arguments(const std::vector<std::string>& words, const std::vector<OptionShape>& shapes) {
+namespace {
+
+/// "-nof x" becomes "-n -o -f x", "-nffile" becomes "-n -f file". What is no such bundle stays as it is.
+std::vector<std::string> unbundled(const std::string& word, const std::vector<OptionShape>& shapes) {
+  std::vector<std::string> words;
+  for (std::size_t i = 1; i < word.size(); ++i) {
+    const std::string option{'-', word[i]};
+    const OptionShape* shape = find_shape(shapes, option);
+    if (shape == nullptr) return {word};
+    words.push_back(option);
+    if (!shape->takes_value) continue;
+    if (i + 1 < word.size()) words.push_back(word.substr(i + 1));
+    break;
+  }
+  return words;
+}
+
+}  // namespace
+
+RegularArguments regular_arguments(const std::vector<std::string>& given, const std::vector<OptionShape>& shapes) {
   RegularArguments regular;
+  std::vector<std::string> words;
+  bool value = false;  // the next word belongs to the one before it
+  for (const std::string& word : given) {
+    const bool bundle = !value && word.size() > 2 && word[0] == '-' && word[1] != '-' && word[2] != '=';
+    const std::vector<std::string> pieces = bundle ? unbundled(word, shapes) : std::vector<std::string>{word};
+    const OptionShape* last = find_shape(shapes, pieces.back());
+    value = !value && last != nullptr && last->takes_value;
+    words.insert(words.end(), pieces.begin(), pieces.end());
+  }
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     const bool option = word.size() > 1 && word[0] == '-';
@@ -146,6 +182,8 @@ RegularArguments regular_arguments(const std::vector<std::string>& words, const 
       if (next != nullptr) regular.words.push_back(words[++i]);
     } else if (equals == std::string::npos && next != nullptr && parse_boolean(*next)) {
       regular.words.push_back(shape->long_name + "=" + words[++i]);
+    } else if (equals != std::string::npos) {
+      regular.words.push_back(shape->long_name + word.substr(equals));
     } else {
       regular.words.push_back(word);
     }

@@ -137,14 +137,7 @@ Result<void> read_header(ByteView header, Archive& archive) {
   archive.writer = std::string(writer.substr(0, writer.find('\0')));
   TAP_ASSERT(reader.ok());
 
-  const std::uint64_t unknown = (archive.incompatible_features & ~kKnownIncompatibleFeatures) |
-                                (archive.read_only_features & ~kKnownReadOnlyFeatures);
-  if (unknown != 0) {
-    return Error{Fault::config, "the archive uses features this program does not know (bits " +
-                                    std::to_string(unknown) + "); use the newer tapd that wrote it (" + archive.writer +
-                                    ")"};
-  }
-  return {};
+  return check_features(archive);
 }
 
 struct Trailer {
@@ -247,12 +240,17 @@ Result<void> accept_section(RawSection raw, Archive& archive, bool& has_definiti
       return {};
     }
     case SectionType::ancestors: {
+      if (raw.section.schema_version > 1) {
+        return Error{Fault::config, "the list of ancestors has a newer schema than this program knows"};
+      }
+      if (!archive.ancestors.empty()) return damaged("there are two lists of ancestors");
       Result<std::vector<Ancestor>> ancestors = read_ancestors(raw.section.payload);
       if (!ancestors) return std::move(ancestors).error();
       archive.ancestors = std::move(ancestors).value();
       return {};
     }
     case SectionType::state:
+      if (archive.sections.size() == kStatesMax) return damaged("there are too many states");
       archive.sections.push_back(std::move(raw.section));
       return {};
   }
@@ -291,8 +289,16 @@ const Section* Archive::find(std::string_view service) const {
   return found == sections.end() ? nullptr : &*found;
 }
 
+Result<void> check_features(const Archive& archive) {
+  const std::uint64_t unknown = (archive.incompatible_features & ~kKnownIncompatibleFeatures) |
+                                (archive.read_only_features & ~kKnownReadOnlyFeatures);
+  if (unknown == 0) return {};
+  return Error{Fault::config, "the archive uses features this program does not know (bits " + std::to_string(unknown) +
+                                  "); use the newer tapd that wrote it (" + archive.writer + ")"};
+}
+
 Bytes encode_archive(const Archive& archive) {
-  TAP_ASSERT(archive.sections.size() + 2 <= kSectionsMax && archive.ancestors.size() <= kAncestorsMax);
+  TAP_ASSERT(archive.sections.size() <= kStatesMax && archive.ancestors.size() <= kAncestorsMax);
   Bytes out = encode_header(archive);
   Bytes table;
   const auto add = [&](SectionType type, const Section& section) {

@@ -18,6 +18,8 @@ namespace tap::state {
 
 inline constexpr std::uint32_t kFormatVersion = 1;
 inline constexpr std::size_t kSectionsMax = 65'536;
+/// States in one archive: its definition and its ancestors are sections too.
+inline constexpr std::size_t kStatesMax = kSectionsMax - 2;
 inline constexpr std::size_t kSectionNameBytesMax = 255;
 /// How many ancestors an archive remembers: the first of its lineage and the newest ones.
 inline constexpr std::size_t kAncestorsMax = 256;
@@ -72,6 +74,9 @@ struct Archive {
 /// or an incompatible feature is newer than this program.
 /// Memory: a small multiple of the bytes, whatever they claim.
 [[nodiscard]] Result<Archive> decode_archive(ByteView bytes);
+
+/// Errors: config, when `archive` uses a feature that this program does not know.
+[[nodiscard]] Result<void> check_features(const Archive& archive);
 
 /// The SHA-256 an encoded archive carries in its trailer. REQUIRES: decode_archive() accepts `bytes`.
 [[nodiscard]] Digest archive_digest(ByteView bytes);

@@ -55,8 +55,20 @@ struct CodecRefusal : std::exception {
   std::string message;
 };
 
+/// Counts nesting, for writing and for reading: what could not be read is not written.
+class Depth {
+ public:
+  void enter() {
+    if (++depth_ > kDepthMax) throw CodecRefusal("values are nested deeper than " + std::to_string(kDepthMax));
+  }
+  void leave() { --depth_; }
+
+ private:
+  int depth_ = 0;
+};
+
 /// cereal's view of a growing byte string.
-class BinaryOutput : public cereal::OutputArchive<BinaryOutput, cereal::AllowEmptyClassElision> {
+class BinaryOutput : public cereal::OutputArchive<BinaryOutput, cereal::AllowEmptyClassElision>, public Depth {
  public:
   explicit BinaryOutput(Bytes& out) : OutputArchive(this), out_(out) {}
   void put(const void* data, std::size_t size) { out_.append(static_cast<const char*>(data), size); }
@@ -66,14 +78,20 @@ class BinaryOutput : public cereal::OutputArchive<BinaryOutput, cereal::AllowEmp
 };
 
 /// cereal's view of bytes that may lie.
-class BoundedInput : public cereal::InputArchive<BoundedInput, cereal::AllowEmptyClassElision> {
+class BoundedInput : public cereal::InputArchive<BoundedInput, cereal::AllowEmptyClassElision>, public Depth {
  public:
   explicit BoundedInput(ByteView bytes) : InputArchive(this), bytes_(bytes) {}
 
   void get(void* to, std::size_t size) {
     if (size > left()) throw CodecRefusal("the data ends in the middle of a value");
-    std::memcpy(to, bytes_.data() + at_, size);
+    if (size != 0) std::memcpy(to, bytes_.data() + at_, size);  // an empty vector's data() may be null
     at_ += size;
+  }
+  /// Throws when one of the next `count` bytes is no bool.
+  void check_bools(std::size_t count) const {
+    const ByteView bytes = bytes_.substr(at_, count);
+    const auto other = std::find_if(bytes.begin(), bytes.end(), [](char byte) { return byte != 0 && byte != 1; });
+    if (other != bytes.end()) throw CodecRefusal("a bool is not 0 or 1");
   }
   /// How many elements, each of at least `bytes_each` bytes, follow. Throws when they cannot.
   [[nodiscard]] std::size_t count(std::uint64_t claimed, std::size_t bytes_each) const {
@@ -83,27 +101,35 @@ class BoundedInput : public cereal::InputArchive<BoundedInput, cereal::AllowEmpt
     }
     return static_cast<std::size_t>(claimed);
   }
-  void enter() {
-    if (++depth_ > kDepthMax) throw CodecRefusal("values are nested deeper than " + std::to_string(kDepthMax));
-  }
-  void leave() { --depth_; }
   [[nodiscard]] std::size_t left() const { return bytes_.size() - at_; }
 
  private:
   ByteView bytes_;
   std::size_t at_ = 0;
-  int depth_ = 0;
 };
 
 // --- the functions cereal finds by argument-dependent look-up --------------------------------------------------
 
+/// cereal's own wrappers, which are no values and take no level.
 template <class T>
-void prologue(BoundedInput& input, const T& /*unused*/) {
-  if constexpr (std::is_class_v<T>) input.enter();
+inline constexpr bool kIsWrapper = false;
+template <class T>
+inline constexpr bool kIsWrapper<cereal::NameValuePair<T>> = true;
+template <class T>
+inline constexpr bool kIsWrapper<cereal::SizeTag<T>> = true;
+template <class T>
+inline constexpr bool kIsWrapper<cereal::BinaryData<T>> = true;
+
+template <class Archive>
+concept OurArchive = std::same_as<Archive, BinaryOutput> || std::same_as<Archive, BoundedInput>;
+
+template <OurArchive Archive, class T>
+void prologue(Archive& archive, const T& /*unused*/) {
+  if constexpr (std::is_class_v<T> && !kIsWrapper<T>) archive.enter();
 }
-template <class T>
-void epilogue(BoundedInput& input, const T& /*unused*/) {
-  if constexpr (std::is_class_v<T>) input.leave();
+template <OurArchive Archive, class T>
+void epilogue(Archive& archive, const T& /*unused*/) {
+  if constexpr (std::is_class_v<T> && !kIsWrapper<T>) archive.leave();
 }
 
 template <class T>
@@ -124,9 +150,9 @@ void CEREAL_SAVE_FUNCTION_NAME(BinaryOutput& output, const T& flag) {
 }
 template <std::same_as<bool> T>
 void CEREAL_LOAD_FUNCTION_NAME(BoundedInput& input, T& flag) {
-  unsigned char byte = 0;
+  char byte = 0;
+  input.check_bools(1);
   input.get(&byte, 1);
-  if (byte > 1) throw CodecRefusal("a bool is " + std::to_string(byte) + ", not 0 or 1");
   flag = byte == 1;
 }
 
@@ -152,9 +178,13 @@ template <class T>
 void CEREAL_SAVE_FUNCTION_NAME(BinaryOutput& output, const cereal::BinaryData<T>& data) {
   output.put(data.data, static_cast<std::size_t>(data.size));
 }
+/// How cereal reads an array of numbers. Bools are numbers to it, but not every byte is one.
 template <class T>
 void CEREAL_LOAD_FUNCTION_NAME(BoundedInput& input, cereal::BinaryData<T>& data) {
-  input.get(data.data, static_cast<std::size_t>(data.size));
+  using Element = std::remove_all_extents_t<std::remove_pointer_t<std::decay_t<T>>>;
+  const auto size = static_cast<std::size_t>(data.size);
+  if constexpr (std::same_as<Element, bool>) input.check_bools(size);
+  input.get(data.data, size);
 }
 
 /// Enough to make growth cheap, never more than a few times the bytes that are really there.

@@ -62,6 +62,9 @@ class TemporaryFile {
 };
 
 Result<Bytes> read_all(int fd, std::size_t expected, const std::string& name) {
+  if (expected > kFileBytesMax) {
+    return Error{Fault::damaged, name + " has " + std::to_string(expected) + " bytes, more than any archive"};
+  }
   Bytes bytes;
   bytes.resize(expected);
   std::size_t have = 0;

@@ -15,8 +15,11 @@
 
 namespace tap::state {
 
+/// More than any archive: what is larger is refused before memory is taken for it. 64 GiB.
+inline constexpr std::size_t kFileBytesMax = std::size_t{64} << 30U;
+
 /// The whole content of a regular file.
-/// Errors: no_input when it is missing or is a directory, FIFO, socket or device; permission; internal on I/O.
+/// Errors: damaged above kFileBytesMax; no_input when it is missing or is a directory, FIFO, socket or device; permission; internal on I/O.
 [[nodiscard]] Result<Bytes> read_file(int dir, const std::string& name);
 
 /// Makes `bytes` the content of `dir/name`, durably and all at once: written to `name.tmp`, fsync, checked, renamed,

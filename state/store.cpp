@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <ctime>
+#include <limits>
 
 #include "state/files.hpp"
 
@@ -134,6 +134,10 @@ Result<std::optional<StoredArchive>> Store::load() {
 Result<StoredArchive> Store::write(ByteView bytes) {
   Result<Archive> archive = decode_archive(bytes);
   if (!archive) return std::move(archive).error();
+  // It becomes part of a file's name: an archive from elsewhere must not choose where this program writes.
+  if (!is_name(archive->definition.name)) {
+    return Error{Fault::damaged, "'" + archive->definition.name + "' cannot name an application"};
+  }
   const std::string file = file_of(*archive);
   // Decoding what was read back checks the encoder and the page cache, not the disk: that is recovery's work.
   const auto same = [bytes](ByteView read_back) -> Result<void> {
@@ -192,6 +196,10 @@ Result<StoredArchive> Store::rewind(const Archive& archive, const Digest& digest
   child.created_ms = wall_clock_ms();
   child.writer = writer_name();
   if (!found->empty()) child.generation = std::max(child.generation, found->front().generation + 1);
+  if (child.generation <= archive.generation || (!found->empty() && child.generation <= found->front().generation)) {
+    return Error{Fault::cannot_create, "rewinding the store: there is no generation above " +
+                                           std::to_string(std::numeric_limits<std::uint64_t>::max())};
+  }
   // The child is durable before anything moves: a crash in between leaves a store that holds the child as its newest.
   Result<StoredArchive> stored = write(encode_archive(child));
   if (!stored) return std::move(stored.error()).with("rewinding the store");

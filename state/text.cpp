@@ -7,6 +7,7 @@
 
 #include "state/definition_serialize.hpp"
 #include "state/text_codec.hpp"
+#include "state/text_depth.hpp"
 
 namespace tap::state {
 namespace {
@@ -57,32 +58,6 @@ bool is_base64(std::string_view text) {
 
 std::string encode_base64(std::string_view bytes) {
   return cereal::base64::encode(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-}
-
-Result<void> check_depth(const std::string& text, TextFormat format) {
-  int depth = 0;
-  int deepest = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (format == TextFormat::json) {
-      if (quoted && c == '\\') ++i;
-      else if (c == '"') quoted = !quoted;
-      else if (!quoted && (c == '[' || c == '{')) ++depth;
-      else if (!quoted && (c == ']' || c == '}')) --depth;
-    } else if (c == '<' && i + 1 < text.size()) {
-      const char next = text[i + 1];
-      if (next == '/') --depth;
-      else if (next != '!' && next != '?') ++depth;
-    } else if (format == TextFormat::xml && c == '/' && i + 1 < text.size() && text[i + 1] == '>') {
-      --depth;
-    }
-    deepest = std::max(deepest, depth);
-  }
-  if (deepest > kTextDepthMax) {
-    return Error{Fault::damaged, "values are nested deeper than " + std::to_string(kTextDepthMax)};
-  }
-  return {};
 }
 
 /// One service's section, its state inlined where the kind is known.
@@ -154,7 +129,7 @@ struct SectionList {
   void load(Input& input) {
     cereal::size_type count = 0;
     input(cereal::make_size_tag(count));
-    if (count + 2 > kSectionsMax) throw CodecRefusal("there are too many services");
+    if (count > kStatesMax) throw CodecRefusal("there are too many services");
     std::set<std::string> names;
     for (cereal::size_type i = 0; i < count; ++i) {
       SectionDocument document{{}, types};
@@ -285,7 +260,7 @@ Result<std::string> to_text(const Archive& archive, TextFormat format, const Sta
 }
 
 Result<Archive> from_text(const std::string& text, TextFormat format, const StateTypes& types) {
-  if (Result<void> depth = check_depth(text, format); !depth) return std::move(depth).error();
+  if (Result<void> depth = check_text_depth(text, format); !depth) return std::move(depth).error();
   if (text.find('\0') != std::string::npos) return Error{Fault::damaged, "the text holds a NUL byte"};
   try {
     std::istringstream stream(text);
@@ -297,6 +272,7 @@ Result<Archive> from_text(const std::string& text, TextFormat format, const Stat
       cereal::XMLInputArchive input(stream);
       input(cereal::make_nvp("tapd", document));
     }
+    if (Result<void> known = check_features(document.archive); !known) return std::move(known).error();
     return std::move(document.archive);
   } catch (const std::exception& refusal) {
     return Error{Fault::damaged, std::string("the text is not an archive: ") + refusal.what()};

@@ -98,6 +98,14 @@ inline void CEREAL_LOAD_FUNCTION_NAME(JSONInputArchive& archive, std::string& te
 inline void CEREAL_SAVE_FUNCTION_NAME(XMLOutputArchive& archive, const std::string& text) {
   archive.saveValue(tap::state::to_plain_text(text));
 }
+/// Stock cereal follows a null pointer when an XML text has fewer elements than the array.
+template <class T, std::size_t Size>
+void CEREAL_LOAD_FUNCTION_NAME(XMLInputArchive& archive, std::array<T, Size>& array) {
+  size_type found = 0;
+  archive.loadSize(found);
+  if (found != Size) throw tap::state::CodecRefusal("an array has " + std::to_string(found) + " elements");
+  for (T& element : array) archive(element);
+}
 inline void CEREAL_LOAD_FUNCTION_NAME(XMLInputArchive& archive, std::string& text) {
   archive.loadValue(text);
   text = tap::state::from_plain_text(std::move(text));

@@ -76,7 +76,7 @@ Result<BoundEndpoint> bind_tcp(const Endpoint& endpoint) {
   if (endpoint.type == Endpoint::Type::tcp6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   if (::bind(fd.get(), address.raw(), address.length) != 0) return failed(endpoint, "bind");
   std::string text = bound_text(endpoint, fd.get());
-  return BoundEndpoint{endpoint, std::move(fd), std::move(text), 0, 0};
+  return BoundEndpoint{endpoint, std::move(fd), std::move(text), 0, 0, {}};
 }
 
 /// Removes the socket file of a daemon that is gone. Errors: unavailable, when it is not that.
@@ -119,7 +119,7 @@ Result<BoundEndpoint> bind_unix(const Endpoint& endpoint, const std::optional<So
   }
   struct stat made {};
   if (::lstat(endpoint.path.c_str(), &made) != 0) return failed(endpoint, "look at the socket file of");
-  return BoundEndpoint{endpoint, std::move(fd), "unix:" + endpoint.path, made.st_dev, made.st_ino};
+  return BoundEndpoint{endpoint, std::move(fd), "unix:" + endpoint.path, made.st_dev, made.st_ino, made.st_mtim};
 }
 
 Result<BoundEndpoint> take_fd(const Endpoint& endpoint) {
@@ -134,7 +134,7 @@ Result<BoundEndpoint> take_fd(const Endpoint& endpoint) {
   Fd fd(::fcntl(endpoint.fd, F_DUPFD_CLOEXEC, 3));
   if (!fd.open()) return failed(endpoint, "use the descriptor of");
   std::string text = bound_text(endpoint, fd.get());
-  return BoundEndpoint{endpoint, std::move(fd), std::move(text), 0, 0};
+  return BoundEndpoint{endpoint, std::move(fd), std::move(text), 0, 0, {}};
 }
 
 }  // namespace
@@ -149,7 +149,7 @@ Result<BoundEndpoint> bind_endpoint(const Endpoint& endpoint, const std::optiona
     case Endpoint::Type::fd:
       return take_fd(endpoint);
     case Endpoint::Type::stdio:
-      return BoundEndpoint{endpoint, Fd(), "stdio:", 0, 0};
+      return BoundEndpoint{endpoint, Fd(), "stdio:", 0, 0, {}};
   }
   return Error{Fault::internal, "an endpoint of no type"};
 }
@@ -159,7 +159,9 @@ void unlink_endpoint(const BoundEndpoint& bound) {
   struct stat found {};
   if (::lstat(bound.endpoint.path.c_str(), &found) != 0) return;
   // Another daemon may have replaced the file since; then it is that one's.
-  if (found.st_dev == bound.file_device && found.st_ino == bound.file_inode) ::unlink(bound.endpoint.path.c_str());
+  const bool ours = found.st_dev == bound.file_device && found.st_ino == bound.file_inode &&
+                    found.st_mtim.tv_sec == bound.file_made.tv_sec && found.st_mtim.tv_nsec == bound.file_made.tv_nsec;
+  if (ours) ::unlink(bound.endpoint.path.c_str());
 }
 
 }  // namespace tap::net

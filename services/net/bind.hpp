@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <time.h>
 
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@ struct BoundEndpoint {
   std::string text;       ///< with the real port: "tcp:127.0.0.1:40123"
   dev_t file_device = 0;  ///< of a UNIX socket's file, to know it again
   ino_t file_inode = 0;
+  timespec file_made{};  ///< inodes are given out again, often at once
 };
 
 /// Who a UNIX socket's file is given to, when not to the caller.

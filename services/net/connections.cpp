@@ -7,6 +7,7 @@ ConnectionSet::ConnectionSet(Reactor& reactor, Factory& factory, std::string ser
 
 ConnectionSet::~ConnectionSet() {
   when_empty_ = nullptr;
+  full_ = false;
   abort_all();
   bury();
 }
@@ -26,13 +27,13 @@ void ConnectionSet::accept(uv_stream_s* listener, StreamKind kind) {
     reactor_.log().write(LogLevel::warning, service_, accepted.error().message);
     return;
   }
-  begin(std::move(stream));
+  (void)begin(std::move(stream));  // guarded() has said what was wrong
 }
 
 Result<void> ConnectionSet::adopt(Fd socket, StreamKind kind) {
   std::unique_ptr<StreamTransport> stream = make_stream();
   if (Result<void> opened = stream->open(std::move(socket), kind); !opened) return opened;
-  begin(std::move(stream));
+  if (!begin(std::move(stream))) return Error{Fault::internal, "there is no protocol for this connection"};
   return {};
 }
 
@@ -50,9 +51,9 @@ void ConnectionSet::refuse(uv_stream_s* listener, StreamKind kind) {
                            " is reached (max_connections)");
 }
 
-void ConnectionSet::begin(std::unique_ptr<StreamTransport> stream) {
+bool ConnectionSet::begin(std::unique_ptr<StreamTransport> stream) {
   std::unique_ptr<Protocol> protocol;
-  if (!reactor_.guarded(service_, [&] { protocol = factory_.build_protocol(); }) || protocol == nullptr) return;
+  if (!reactor_.guarded(service_, [&] { protocol = factory_.build_protocol(); }) || protocol == nullptr) return false;
   ++counts_.accepted;
   ++counts_.open;
   StreamTransport& started = *stream;
@@ -60,6 +61,7 @@ void ConnectionSet::begin(std::unique_ptr<StreamTransport> stream) {
   started.place = streams_.insert(streams_.end(), std::move(stream));
   started.start(std::move(protocol));
   watch_idle();
+  return true;
 }
 
 void ConnectionSet::stream_active(StreamTransport& stream) {
@@ -120,6 +122,7 @@ void ConnectionSet::end_idle() {
 
 void ConnectionSet::drain(std::function<void()> empty) {
   when_empty_ = std::move(empty);
+  full_ = false;  // whoever drains accepts nobody again
   for (const auto& stream : streams_) stream->drain();
   if (streams_.empty()) burial_ = reactor_.call_later(0, [this] { bury(); });
 }

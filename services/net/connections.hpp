@@ -56,7 +56,7 @@ class ConnectionSet final : private StreamOwner {
   [[nodiscard]] const std::string& service() const override { return service_; }
 
   [[nodiscard]] std::unique_ptr<StreamTransport> make_stream();
-  void begin(std::unique_ptr<StreamTransport> stream);
+  [[nodiscard]] bool begin(std::unique_ptr<StreamTransport> stream);
   void refuse(uv_stream_s* listener, StreamKind kind);
   void bury();
   void watch_idle();

@@ -134,6 +134,7 @@ Result<void> take_fields(Fields& fields, Endpoint& endpoint) {
 Result<EndpointText> split_endpoint(std::string_view text) {
   EndpointText parts;
   std::vector<std::string> fields{""};
+  std::vector<std::size_t> equals{std::string::npos};  // of each field, where its first '=' that is not escaped stands
   bool bracketed = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -147,7 +148,9 @@ Result<EndpointText> split_endpoint(std::string_view text) {
       bracketed = false;
     } else if (c == ':' && !bracketed) {
       fields.emplace_back();
+      equals.push_back(std::string::npos);
     } else {
+      if (c == '=' && equals.back() == std::string::npos) equals.back() = fields.back().size();
       fields.back() += c;
     }
   }
@@ -155,11 +158,11 @@ Result<EndpointText> split_endpoint(std::string_view text) {
   if (fields.size() > 1 && fields.back().empty()) fields.pop_back();  // "stdio:"
   parts.type = fields.front();
   for (std::size_t i = 1; i < fields.size(); ++i) {
-    const std::size_t equals = fields[i].find('=');
-    if (equals == std::string::npos) {
+    const std::string name = fields[i].substr(0, equals[i]);
+    if (equals[i] == std::string::npos) {
       parts.values.push_back(fields[i]);
-    } else if (!parts.options.emplace(fields[i].substr(0, equals), fields[i].substr(equals + 1)).second) {
-      return wrong(text, "'" + fields[i].substr(0, equals) + "' stands twice");
+    } else if (!parts.options.emplace(name, fields[i].substr(equals[i] + 1)).second) {
+      return wrong(text, "'" + name + "' stands twice");
     }
   }
   return parts;

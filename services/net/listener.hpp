@@ -17,6 +17,9 @@ namespace tap::net {
 /// Lifetime: the reactor and the factory outlive it. Dropping it ends its connections at once; drain() ends them well.
 class Listener {
  public:
+  /// After an error of accept(2) the next attempt waits so long.
+  static constexpr std::uint64_t kAcceptPauseMs = 1000;
+
   Listener(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits);
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
@@ -34,12 +37,18 @@ class Listener {
 
  private:
   struct Box;
+  [[nodiscard]] Result<void> open(Fd bound);
   void incoming(int status);
+  void try_again();
+  void let_go();
 
   Reactor& reactor_;
   std::string service_;
   ConnectionSet connections_;
   Box* box_ = nullptr;
+  Fd spare_;  ///< the listening socket, when accept(2) has failed and the handle is closed for a while
+  int backlog_ = 0;
+  Timer retry_;
   StreamKind kind_ = StreamKind::tcp;
   bool failing_ = false;  ///< said in the log already
 };

@@ -51,10 +51,16 @@ void StreamTransport::call_protocol(Code&& code) {
   try {
     code();
   } catch (const std::exception& thrown) {
-    fail(std::string("the protocol threw: ") + thrown.what());
+    end_badly(std::string("the protocol threw: ") + thrown.what());
   } catch (...) {
-    fail("the protocol threw something that is no exception");
+    end_badly("the protocol threw something that is no exception");
   }
+}
+
+/// Said also when the connection has ended already: an exception is news at any time.
+void StreamTransport::end_badly(std::string_view why) {
+  reactor_.log().write(LogLevel::warning, owner_.service(), "connection of " + peer() + " closed: " + std::string(why));
+  abort_connection();
 }
 
 Result<void> StreamTransport::make_box(StreamKind kind) {
@@ -132,6 +138,7 @@ void StreamTransport::read_failed(int status) {
   read_ended_ = true;
   update_reading();
   call_protocol([this] { protocol_->end_received(); });
+  if (half_closed_ && phase_ == Phase::open) end(Error{Fault::unavailable, "both sides have ended the connection"});
 }
 
 void StreamTransport::write(std::string_view bytes) {
@@ -158,31 +165,36 @@ void StreamTransport::flush() {
   dirty_ = false;
   if (box_ == nullptr || writing_bytes_ != 0) return;
   if (!out_.empty()) {
-    uv_buf_t buffer = uv_buf_init(out_.data(), static_cast<unsigned>(out_.size()));
+    uv_buf_t buffer = uv_buf_init(out_.data() + out_sent_, static_cast<unsigned>(out_.size() - out_sent_));
     const int sent = uv_try_write(&box_->stream, &buffer, 1);
     if (sent < 0 && sent != UV_EAGAIN) {
       end(uv_failure(sent, "writing"));
       return;
     }
-    const std::size_t done = sent > 0 ? static_cast<std::size_t>(sent) : 0;
-    if (done > 0) owner_.stream_active(*this);
-    if (done < out_.size()) {
-      send(std::string_view(out_).substr(done));
+    if (sent > 0) {
+      owner_.stream_active(*this);
+      out_sent_ += static_cast<std::size_t>(sent);
+    }
+    if (out_sent_ < out_.size()) {
+      send_piece();
       return;
     }
     // An idle connection keeps no buffer.
     std::string().swap(out_);
+    out_sent_ = 0;
   }
   after_output();
 }
 
-/// Leaves the rest to the loop.
-void StreamTransport::send(std::string_view rest) {
+/// Leaves the next piece to the loop, which tells when it is sent. Not all of the rest: libuv says nothing of a write
+/// that is half through, and a peer that reads slowly is not idle.
+void StreamTransport::send_piece() {
   auto* request = new WriteRequest;
   request->request.data = request;
   request->box = box_;
-  request->bytes = rest.size() == out_.size() ? std::move(out_) : std::string(rest);
-  out_.clear();
+  request->bytes = out_.substr(out_sent_, kPieceBytesMax);
+  out_sent_ += request->bytes.size();
+  if (out_sent_ > out_.size() / 2) out_.erase(0, std::exchange(out_sent_, 0));
   writing_bytes_ = request->bytes.size();
   const uv_buf_t buffer = uv_buf_init(request->bytes.data(), static_cast<unsigned>(writing_bytes_));
   const int status = uv_write(&request->request, &box_->stream, &buffer, 1, [](uv_write_t* done, int result) {
@@ -259,9 +271,7 @@ void StreamTransport::abort_connection() {
 }
 
 void StreamTransport::fail(std::string_view why) {
-  if (phase_ == Phase::ended) return;
-  reactor_.log().write(LogLevel::warning, owner_.service(), "connection of " + peer() + " closed: " + std::string(why));
-  abort_connection();
+  if (phase_ != Phase::ended) end_badly(why);
 }
 
 void StreamTransport::pause_reading() {
@@ -300,7 +310,7 @@ void StreamTransport::end_gently(std::string_view why) {
   if (uv_fileno(&box_->handle, &fd) == 0) {
     ::shutdown(fd, SHUT_WR);
     const std::span<char> scratch = reactor_.receive_buffer();
-    for (int i = 0; i < 16 && ::recv(fd, scratch.data(), scratch.size(), MSG_DONTWAIT) > 0; ++i) continue;
+    for (int i = 0; !read_ended_ && i < 16 && ::recv(fd, scratch.data(), scratch.size(), MSG_DONTWAIT) > 0; ++i) continue;
   }
   end(Error{Fault::unavailable, std::string(why)});
 }

@@ -44,6 +44,8 @@ class StreamTransport final : public Transport, private Flushable {
   /// Above this much unsent output reading pauses; at the low mark it goes on.
   static constexpr std::size_t kHighWaterBytes = std::size_t{64} * 1024;
   static constexpr std::size_t kLowWaterBytes = std::size_t{16} * 1024;
+  /// A write that the kernel does not take at once goes on in pieces of this size.
+  static constexpr std::size_t kPieceBytesMax = std::size_t{64} * 1024;
   /// Above this much the connection is failed: its protocol does not ask congested().
   static constexpr std::size_t kUnsentBytesMax = std::size_t{16} * 1024 * 1024;
 
@@ -74,7 +76,7 @@ class StreamTransport final : public Transport, private Flushable {
   /// connection_lost(), once, after stream_ended(): called by the owner from its own turn.
   void tell_protocol_lost();
 
-  [[nodiscard]] std::size_t unsent_bytes() const { return out_.size() + writing_bytes_; }
+  [[nodiscard]] std::size_t unsent_bytes() const { return out_.size() - out_sent_ + writing_bytes_; }
 
   // For the owner only: its place in the owner's list, and when bytes last moved.
   std::list<std::unique_ptr<StreamTransport>>::iterator place;
@@ -91,7 +93,7 @@ class StreamTransport final : public Transport, private Flushable {
 
   [[nodiscard]] Result<void> make_box(StreamKind kind);
   void flush() override;
-  void send(std::string_view rest);
+  void send_piece();
   void written(std::size_t bytes, int status);
   void received(std::string_view data);
   void read_failed(int status);
@@ -99,6 +101,7 @@ class StreamTransport final : public Transport, private Flushable {
   void update_reading();
   void end(Error reason);
   void end_gently(std::string_view why);
+  void end_badly(std::string_view why);
   void flush_at_turn_end();
   template <class Code>
   void call_protocol(Code&& code);
@@ -108,6 +111,7 @@ class StreamTransport final : public Transport, private Flushable {
   Box* box_ = nullptr;
   std::unique_ptr<Protocol> protocol_;
   std::string out_;
+  std::size_t out_sent_ = 0;  ///< of out_, from its beginning
   std::size_t writing_bytes_ = 0;
   std::unique_ptr<Error> reason_;
   Phase phase_ = Phase::open;

@@ -1,0 +1,224 @@
+#include "services/net/line_protocol.hpp"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "services/testing/string_transport.hpp"
+
+using tap::net::LineProtocol;
+using tap::testing::StringTransport;
+
+namespace {
+
+/// Answers each line with "<line>" and keeps it.
+class Bracketing final : public LineProtocol {
+ public:
+  using LineProtocol::send_line;
+  std::vector<std::string> lines;
+  std::function<void(tap::net::Transport&)> after_line;
+
+ private:
+  void line_received(std::string_view line) override {
+    lines.emplace_back(line);
+    send_line("<" + std::string(line) + ">");
+    if (after_line) after_line(transport());
+  }
+};
+
+struct Conversation {
+  StringTransport transport;
+  Bracketing protocol;
+  Conversation() { protocol.attach(transport); }
+};
+
+constexpr std::size_t kMax = LineProtocol::kLineBytesMax;
+
+}  // namespace
+
+TEST_CASE("line protocol: lines end in a newline, and a carriage return before it is dropped") {
+  Conversation talk;
+  talk.protocol.data_received("one\ntwo\r\n\n\r\na\rb\nc\r\r\n");
+  CHECK(talk.protocol.lines == std::vector<std::string>{"one", "two", "", "", "a\rb", "c\r"});
+  CHECK(talk.transport.take_written() == "<one>\n<two>\n<>\n<>\n<a\rb>\n<c\r>\n");
+}
+
+TEST_CASE("line protocol: bytes of any value pass through, NUL too") {
+  Conversation talk;
+  std::string line;
+  for (int value = 0; value < 256; ++value) {
+    if (value != '\n') line += static_cast<char>(value);
+  }
+  talk.protocol.data_received(line + "\n");
+  REQUIRE(talk.protocol.lines.size() == 1);
+  CHECK(talk.protocol.lines[0] == line);
+}
+
+TEST_CASE("line protocol: a line without its end waits") {
+  Conversation talk;
+  talk.protocol.data_received("hel");
+  talk.protocol.data_received("lo");
+  CHECK(talk.protocol.lines.empty());
+  CHECK(!talk.protocol.owes_answer());
+  talk.protocol.data_received("\nnext");
+  CHECK(talk.protocol.lines == std::vector<std::string>{"hello"});
+}
+
+TEST_CASE("line protocol: every way of cutting the input into pieces gives the same answers") {
+  const std::string input = "ab\r\n\nc\r\nde\nf";
+  const std::size_t cuts = input.size() - 1;
+  Conversation whole;
+  whole.protocol.data_received(input);
+  const std::string answers = whole.transport.take_written();
+  REQUIRE(answers == "<ab>\n<>\n<c>\n<de>\n");
+  int different = 0;
+  for (unsigned mask = 0; mask < (1U << cuts); ++mask) {
+    Conversation talk;
+    std::string piece;
+    for (std::size_t i = 0; i < input.size(); ++i) {
+      piece += input[i];
+      const bool cut = i == cuts || ((mask >> i) & 1U) != 0;
+      if (!cut) continue;
+      talk.protocol.data_received(piece);
+      piece.clear();
+    }
+    if (talk.transport.take_written() != answers) ++different;
+  }
+  CHECK(different == 0);
+}
+
+TEST_CASE("line protocol: a line of exactly the limit is taken, with one byte more it is too long") {
+  for (const std::size_t step : {std::size_t{1}, std::size_t{1000}, std::size_t{100'000}}) {
+    for (const std::size_t size : {kMax, kMax + 1}) {
+      CAPTURE(step);
+      CAPTURE(size);
+      Conversation talk;
+      const std::string input = std::string(size, 'x') + "\n";
+      for (std::size_t at = 0; at < input.size() && !talk.transport.ending(); at += step) {
+        talk.protocol.data_received(std::string_view(input).substr(at, step));
+      }
+      CHECK(talk.transport.aborted() == (size > kMax));
+      CHECK(talk.protocol.lines.size() == (size > kMax ? 0U : 1U));
+    }
+  }
+}
+
+TEST_CASE("line protocol: a line that never ends is too long before its end comes") {
+  Conversation talk;
+  talk.protocol.data_received(std::string(kMax, 'x'));
+  CHECK(!talk.transport.aborted());
+  talk.protocol.data_received("x");
+  CHECK(talk.transport.aborted());
+  CHECK(talk.transport.failure() == "a line is longer than 16384 bytes");
+}
+
+TEST_CASE("line protocol: a line that is too long does not undo the answers to those before it") {
+  Conversation talk;
+  talk.protocol.data_received("good\n" + std::string(kMax + 1, 'x') + "\nnever\n");
+  CHECK(talk.protocol.lines == std::vector<std::string>{"good"});
+  CHECK(talk.transport.aborted());
+}
+
+TEST_CASE("line protocol: many lines together may be longer than one may be") {
+  Conversation talk;
+  std::string input;
+  for (int i = 0; i < 10; ++i) input += std::string(kMax, 'x') + "\n";
+  talk.protocol.data_received(input);
+  CHECK(talk.protocol.lines.size() == 10);
+  CHECK(!talk.transport.aborted());
+}
+
+TEST_CASE("line protocol: a protocol may answer a line that is too long in its own way") {
+  class Patient final : public LineProtocol {
+   public:
+    std::vector<std::string> lines;
+
+   private:
+    void line_received(std::string_view line) override { lines.emplace_back(line); }
+    void line_too_long() override {
+      transport().write("ERR too long\n");
+      transport().lose_connection();
+    }
+  } protocol;
+  StringTransport transport;
+  protocol.attach(transport);
+  protocol.data_received(std::string(kMax + 1, 'x') + "\nnext\n");
+  CHECK(transport.take_written() == "ERR too long\n");
+  CHECK(transport.lost());
+  CHECK(!transport.aborted());
+  CHECK(protocol.lines.empty());
+}
+
+TEST_CASE("line protocol: congestion in the middle of a batch leaves the rest waiting, in order") {
+  Conversation talk;
+  talk.protocol.after_line = [&](tap::net::Transport&) {
+    if (talk.protocol.lines.size() == 2) talk.transport.set_congested(true);
+  };
+  talk.protocol.data_received("1\n2\n3\n4\nhal");
+  CHECK(talk.protocol.lines.size() == 2);
+  CHECK(talk.protocol.owes_answer());
+  talk.protocol.data_received("f\n5\n");  // was under way already
+  CHECK(talk.protocol.lines.size() == 2);
+  talk.transport.set_congested(false);
+  talk.protocol.output_drained();
+  CHECK(talk.transport.take_written() == "<1>\n<2>\n<3>\n<4>\n<half>\n<5>\n");
+  CHECK(!talk.protocol.owes_answer());
+}
+
+TEST_CASE("line protocol: congestion after every line answers one at a time") {
+  Conversation talk;
+  talk.protocol.after_line = [&](tap::net::Transport&) { talk.transport.set_congested(true); };
+  talk.protocol.data_received("a\nb\nc\nd");
+  for (const char* expected : {"<a>\n", "<b>\n", "<c>\n"}) {
+    CHECK(talk.transport.take_written() == expected);
+    talk.transport.set_congested(false);
+    talk.protocol.output_drained();
+  }
+  CHECK(talk.transport.take_written().empty());
+  CHECK(!talk.protocol.owes_answer());
+}
+
+TEST_CASE("line protocol: lose_connection inside line_received stops the rest") {
+  Conversation talk;
+  talk.protocol.after_line = [](tap::net::Transport& transport) { transport.lose_connection(); };
+  talk.protocol.data_received("quit\nignored\n");
+  CHECK(talk.protocol.lines == std::vector<std::string>{"quit"});
+  CHECK(!talk.protocol.owes_answer());
+}
+
+TEST_CASE("line protocol: the end of the stream ends the connection, and a line without its end is no request") {
+  Conversation talk;
+  talk.protocol.data_received("one\ntw");
+  talk.protocol.end_received();
+  CHECK(talk.transport.lost());
+  CHECK(talk.protocol.lines == std::vector<std::string>{"one"});
+}
+
+TEST_CASE("line protocol: the end of the stream waits for the answers to waiting lines") {
+  Conversation talk;
+  talk.transport.set_congested(true);
+  talk.protocol.data_received("one\ntwo\n");
+  talk.protocol.end_received();
+  CHECK(!talk.transport.lost());
+  CHECK(talk.protocol.owes_answer());
+  talk.transport.set_congested(false);
+  talk.protocol.output_drained();
+  CHECK(talk.transport.take_written() == "<one>\n<two>\n");
+  CHECK(talk.transport.lost());
+}
+
+TEST_CASE("line protocol: owes_answer is true exactly while a whole line waits") {
+  Conversation talk;
+  CHECK(!talk.protocol.owes_answer());
+  talk.transport.set_congested(true);
+  talk.protocol.data_received("par");
+  CHECK(!talk.protocol.owes_answer());
+  talk.protocol.data_received("tial\n");
+  CHECK(talk.protocol.owes_answer());
+  talk.transport.set_congested(false);
+  talk.protocol.output_drained();
+  CHECK(!talk.protocol.owes_answer());
+}
