@@ -91,7 +91,8 @@ class BoundedInput : public cereal::InputArchive<BoundedInput, cereal::AllowEmpt
   void check_bools(std::size_t count) const {
     const ByteView bytes = bytes_.substr(at_, count);
     const auto other = std::find_if(bytes.begin(), bytes.end(), [](char byte) { return byte != 0 && byte != 1; });
-    if (other != bytes.end()) throw CodecRefusal("a bool is not 0 or 1");
+    if (other == bytes.end()) return;
+    throw CodecRefusal("a bool is " + std::to_string(static_cast<unsigned char>(*other)) + ", not 0 or 1");
   }
   /// How many elements, each of at least `bytes_each` bytes, follow. Throws when they cannot.
   [[nodiscard]] std::size_t count(std::uint64_t claimed, std::size_t bytes_each) const {

@@ -111,11 +111,16 @@ void ConnectionSet::watch_idle() {
 
 void ConnectionSet::end_idle() {
   const std::uint64_t now = reactor_.now_ms();
-  for (const auto& stream : streams_) {
-    if (stream->active_ms + limits_.idle_timeout_ms > now) break;
-    if (stream->over()) continue;
+  for (auto next = streams_.begin(); next != streams_.end();) {
+    StreamTransport& stream = **next++;  // being active moves it to the end of the list
+    if (stream.active_ms + limits_.idle_timeout_ms > now) break;
+    if (stream.over()) continue;
+    if (stream.peer_took_bytes()) {
+      stream_active(stream);
+      continue;
+    }
     ++counts_.timed_out;
-    stream->fail("idle for " + std::to_string(limits_.idle_timeout_ms) + " ms (idle_timeout)");
+    stream.fail("idle for " + std::to_string(limits_.idle_timeout_ms) + " ms (idle_timeout)");
   }
   watch_idle();
 }

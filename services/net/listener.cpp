@@ -25,7 +25,9 @@ Result<void> Listener::listen(Fd bound, StreamKind kind, int backlog) {
   kind_ = kind;
   backlog_ = backlog;
   spare_.reset(::fcntl(bound.get(), F_DUPFD_CLOEXEC, 3));
-  return open(std::move(bound));
+  Result<void> opened = open(std::move(bound));
+  if (!opened) spare_.reset();
+  return opened;
 }
 
 Result<void> Listener::open(Fd bound) {

@@ -1,5 +1,7 @@
 #include "services/net/stream.hpp"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <uv.h>
 
@@ -294,6 +296,13 @@ std::string StreamTransport::peer() const {
   int fd = -1;
   if (box_ == nullptr || uv_fileno(&box_->handle, &fd) != 0) return "a peer that has gone";
   return peer_address_text(fd);
+}
+
+bool StreamTransport::peer_took_bytes() {
+  int fd = -1;
+  int unsent = 0;
+  if (uv_fileno(&box_->handle, &fd) != 0 || ::ioctl(fd, SIOCOUTQ, &unsent) != 0) return false;
+  return std::exchange(kernel_unsent_, unsent) != unsent;
 }
 
 void StreamTransport::drain() {

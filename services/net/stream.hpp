@@ -68,6 +68,9 @@ class StreamTransport final : public Transport, private Flushable {
   [[nodiscard]] bool congested() override;
   [[nodiscard]] bool ending() const override { return phase_ != Phase::open; }
   [[nodiscard]] std::string peer() const override;
+  /// Whether the peer has taken bytes since the last call that the kernel held for it: with large socket buffers a
+  /// slow reader makes progress long before we may write again. REQUIRES: not over().
+  [[nodiscard]] bool peer_took_bytes();
   /// Whether it has ended and only waits for its owner.
   [[nodiscard]] bool over() const { return phase_ == Phase::ended; }
 
@@ -114,6 +117,7 @@ class StreamTransport final : public Transport, private Flushable {
   std::size_t out_sent_ = 0;  ///< of out_, from its beginning
   std::size_t writing_bytes_ = 0;
   std::unique_ptr<Error> reason_;
+  int kernel_unsent_ = 0;  ///< SIOCOUTQ (tcp(7), unix(7)) when last looked at
   Phase phase_ = Phase::open;
   bool dirty_ = false;
   bool reading_ = false;
