@@ -71,6 +71,7 @@ int run_alone(Instance& instance, LaunchReport& report, const services::Registry
     return started.error().exit_code();
   }
   instance.close_sockets();
+  instance.mark_serving();
   report.ready(instance.listening(), instance.notes(), instance.uses_stdio());
   notify_systemd("READY=1\nSTATUS=serving " + instance.definition().name);
   int notify_fd = instance.options().notify_fd;

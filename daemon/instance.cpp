@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 
+#include "daemon/signals.hpp"
 #include "services/net/endpoint.hpp"
 #include "state/files.hpp"
 
@@ -23,21 +25,23 @@ std::string describe(const state::StoredArchive& stored) {
 }  // namespace
 
 Result<void> Instance::prepare() {
+  Result<void> prepared = take_all();
+  if (!prepared) finish(false);
+  return prepared;
+}
+
+Result<void> Instance::take_all() {
   Result<std::optional<Identity>> identity = find_identity(options_.uid, options_.gid);
   if (!identity) return std::move(identity).error();
   identity_ = *identity;
   if (Result<void> opened = open_log(); !opened) return opened;
   if (Result<void> opened = open_store(); !opened) return opened;
-  if (lock_) {
-    if (Result<void> settled = settle_archive(); !settled) return settled;
-    if (Result<void> given = give_store_away(); !given) return given;
-  }
   if (Result<void> taken = take_pidfile(); !taken) return taken;
-  if (Result<void> bound = bind_all(); !bound) {
-    pidfile_.remove();
-    return bound;
-  }
-  return {};
+  // The archive last: whatever else can fail has not failed, so the store changes only for a start that goes on.
+  Result<void> ready = bind_all();
+  if (ready && lock_) ready = settle_archive();
+  if (ready && lock_) ready = give_store_away();
+  return ready;
 }
 
 void Instance::note(std::string sentence) {
@@ -86,7 +90,12 @@ Result<void> Instance::open_store() {
   Result<state::StoreLock> lock = state::StoreLock::acquire(store_dir_.get(), store_path_);
   if (!lock) return std::move(lock).error();
   lock_.emplace(std::move(lock).value());
-  lock_->announce({static_cast<int>(::getpid()), false, source_.definition.stop_timeout_ms});
+  if (!lock_->was_clean() && has_state()) {
+    note(
+        "the last run did not end cleanly: with durability 'shutdown' what changed after its last save is forgotten, "
+        "numbers given since then may be given again");
+  }
+  lock_->announce({static_cast<int>(::getpid()), false, source_.definition.stop_timeout_ms, false});
 
   // While we waited for the lock its holder may have written a newer NAME-shutdown.tap.
   const std::string name = source_.definition.name;
@@ -114,7 +123,7 @@ Result<void> Instance::settle_archive() {
          "/quarantine");
     return {};
   }
-  Result<std::optional<state::StoredArchive>> present = store.load();
+  Result<std::optional<state::StoredArchive>> present = store.load(options_.no_save);
   if (!present) return std::move(present.error()).with("the store " + store_path_);
   for (const std::string& sentence : store.take_report()) note(sentence);
   switch (state::Store::relation(*present, given.archive, given.digest)) {
@@ -135,27 +144,37 @@ Result<void> Instance::settle_archive() {
     case state::Relation::unrelated:
       break;
   }
+  const std::string place = options_.state_dir.empty() ? "" : " --state-dir " + options_.state_dir;
+  const std::string config = options_.config.empty() ? "" : " -c " + options_.config_given;
+  const std::string go_on = config.empty() ? " -f " + store_path_ + "/" + (*present)->file : config;
   return Error{Fault::cannot_create, describe(given) + " does not continue what the store " + store_path_ + " holds: " +
-                                         describe(**present) + "\nto go on from the store:     tapd -f " + store_path_ +
-                                         "/" + (*present)->file + "\nto go back to the archive:   tapd --rewind -f " +
+                                         describe(**present) + "\nto go on from the store:     tapd" + place + go_on +
+                                         "\nto go back to the archive:   tapd" + place + config + " --rewind -f " +
                                          given.file + "   (what the store has is moved aside, not deleted)"};
 }
 
 /// Files that the keeper made must be the worker's to read and replace.
 Result<void> Instance::give_store_away() const {
   if (!identity_ || ::geteuid() != 0) return {};
-  const auto give = [this](int directory, const std::string& name) {
-    return ::fchownat(directory, name.c_str(), identity_->uid, identity_->gid, AT_SYMLINK_NOFOLLOW) == 0;
-  };
   Result<std::vector<std::string>> names = state::list_directory(store_dir_.get());
   if (!names) return std::move(names).error();
   bool given = ::fchown(store_dir_.get(), identity_->uid, identity_->gid) == 0;
-  for (const std::string& name : *names) given = give(store_dir_.get(), name) && given;
+  for (const std::string& name : *names) {
+    if (!state::Store::owns(name)) continue;
+    // Through a descriptor that follows no link, and only a file with this one name: the directory may be the
+    // services' user's already, and that user must not get anything else this way.
+    const Fd file(::openat(store_dir_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    struct stat found {};
+    if (!file.open() || ::fstat(file.get(), &found) != 0) continue;
+    if (!S_ISDIR(found.st_mode) && (!S_ISREG(found.st_mode) || found.st_nlink != 1)) continue;
+    given = ::fchown(file.get(), identity_->uid, identity_->gid) == 0 && given;
+  }
   if (!given) return errno_error(Fault::permission, "giving " + store_path_ + " to the services' user");
   return {};
 }
 
 Result<void> Instance::take_pidfile() {
+  block_signals({SIGTERM, SIGINT});  // from here on a stop must give back what was taken; it waits to be read
   if (options_.pidfile.empty()) return {};
   std::string stale;
   Result<Pidfile> pidfile = Pidfile::take(options_.pidfile, stale);
@@ -172,13 +191,9 @@ Result<void> Instance::bind_all() {
     for (const std::string& text : service.listen) {
       Result<net::Endpoint> endpoint = net::parse_endpoint(text);
       if (!endpoint) return std::move(endpoint.error()).with("service '" + service.name + "'");
-      if (endpoint->type == net::Endpoint::Type::stdio && !options_.nodaemon) {
-        return Error{Fault::config, "service '" + service.name + "' uses stdio:, which a daemon has not; give -n"};
-      }
       if (!endpoint->path.empty()) endpoint->path = std::filesystem::path(options_.start_dir) / endpoint->path;
       Result<net::BoundEndpoint> bound = net::bind_endpoint(*endpoint, owner);
       if (!bound) {
-        for (const Bound& earlier : bound_) net::unlink_endpoint(earlier.endpoint);
         return std::move(bound.error()).with("service '" + service.name + "'");
       }
       bound_.push_back({service.name, std::move(bound).value()});
@@ -215,11 +230,15 @@ WorkerPlan Instance::plan() const {
 }
 
 void Instance::announce_stopping() {
-  if (lock_) lock_->announce({static_cast<int>(::getpid()), true, source_.definition.stop_timeout_ms});
+  if (lock_) lock_->announce({static_cast<int>(::getpid()), true, source_.definition.stop_timeout_ms, false});
 }
 
 void Instance::close_sockets() {
-  for (Bound& bound : bound_) bound.endpoint.fd.reset();
+  for (Bound& bound : bound_) {
+    bound.endpoint.fd.reset();
+    if (bound.endpoint.endpoint.type == net::Endpoint::Type::fd) ::close(bound.endpoint.endpoint.fd);
+    bound.endpoint.endpoint.fd = -1;
+  }
 }
 
 void Instance::finish(bool saved) {
@@ -239,6 +258,10 @@ void Instance::finish(bool saved) {
   }
   for (const Bound& bound : bound_) net::unlink_endpoint(bound.endpoint);
   pidfile_.remove();
+  // A start that came to nothing leaves the last run's end as it was.
+  const bool nothing_new = !served_ || options_.no_save;
+  const bool clean = saved || (nothing_new && lock_ && lock_->was_clean());
+  if (lock_) lock_->announce({static_cast<int>(::getpid()), true, source_.definition.stop_timeout_ms, clean});
 }
 
 Result<void> Instance::reopen_log() {
@@ -254,12 +277,12 @@ void Instance::report_reload() {
     log_->write(LogLevel::info, kWho, "SIGHUP: there is no config to read again");
     return;
   }
-  Result<Source> wanted = load_source(options_, kinds_);
+  Result<state::Definition> wanted = reload_definition(options_, kinds_);
   if (!wanted) {
     log_->write(LogLevel::error, kWho, "SIGHUP: the config is refused, nothing changes: " + wanted.error().message);
     return;
   }
-  const std::vector<std::string> sentences = differences(source_.definition, wanted->definition);
+  const std::vector<std::string> sentences = differences(source_.definition, *wanted);
   log_->write(LogLevel::info, kWho,
               "SIGHUP: the config is valid and would change " +
                   (sentences.empty() ? std::string("nothing") : std::to_string(sentences.size()) + " things") +

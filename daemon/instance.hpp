@@ -1,7 +1,7 @@
 // Instance: what one running tapd holds: lock, pidfile, sockets, and the plan its workers get.
 //
 // The order in which these are taken and given back is the daemon's promise to the next one that starts:
-// lock, archive of -f, pidfile, sockets; back: shutdown archive, socket files, pidfile, lock.
+// lock, pidfile, sockets, archive of -f; back: shutdown archive, socket files, pidfile, lock.
 #pragma once
 
 #include <optional>
@@ -33,6 +33,8 @@ class Instance {
 
   /// Tells other starters that this one is on its way out.
   void announce_stopping();
+  /// A worker serves: from here on only a save makes the end a clean one.
+  void mark_serving() { served_ = true; }
   /// Our copies of the listening sockets: with the worker's gone too, ports refuse.
   void close_sockets();
   /// Gives everything back but the lock. `saved`: the store has a new archive, NAME-shutdown.tap is its copy.
@@ -61,6 +63,7 @@ class Instance {
     net::BoundEndpoint endpoint;
   };
 
+  [[nodiscard]] Result<void> take_all();
   [[nodiscard]] Result<void> open_log();
   void take_standard_streams() const;
   [[nodiscard]] Result<void> open_store();
@@ -82,6 +85,7 @@ class Instance {
   Pidfile pidfile_;
   std::vector<Bound> bound_;
   std::vector<std::string> notes_;
+  bool served_ = false;
 };
 
 }  // namespace tap::daemon

@@ -141,6 +141,7 @@ void Keeper::on_messages() {
 
 void Keeper::on_worker_ready() {
   ready_ = true;
+  instance_.mark_serving();
   const bool first = !report_.given();
   report_.ready(instance_.listening(), instance_.notes(), instance_.uses_stdio());
   say(LogLevel::info, first ? "ready, pid " + std::to_string(::getpid()) + ", worker " + std::to_string(worker_)
@@ -212,9 +213,11 @@ void Keeper::begin_stop() {
     stopping_ = true;
     say(LogLevel::info, "stopping");
     instance_.announce_stopping();
-    notify_systemd("STOPPING=1\nSTATUS=stopping");
+    notify_systemd("STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=" +
+                   std::to_string((instance_.definition().stop_timeout_ms + kSaveMaxMs) * 1000));
     instance_.close_sockets();
     if (worker_ < 0) {  // between two workers: the store is as the last one left it
+      saved_ = !instance_.options().no_save;
       end(0);
       return;
     }

@@ -1,7 +1,7 @@
 // Keeper: the small parent. It holds lock, pidfile and listening sockets, and keeps a worker running.
 //
-// It parses nothing that a client sent and never touches the state: what can go wrong goes wrong in the worker, and
-// the pid in the pidfile stays.
+// It parses nothing that a client sent and changes no state while services run: what can go wrong goes wrong in the
+// worker, and the pid in the pidfile stays.
 #pragma once
 
 #include <sys/types.h>

@@ -4,9 +4,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 
 #include "state/files.hpp"
 
@@ -49,11 +51,23 @@ int await_report(int pipe, pid_t first_child) {
   return report[0] == kReady ? 0 : static_cast<unsigned char>(report[1]);
 }
 
+/// daemon(7), step 1: what the daemon was not meant to have (a pipe, another program's lock) it must not hold.
+void close_others(const std::vector<int>& meant, int report) {
+  Result<Fd> open = state::open_directory(AT_FDCWD, "/proc/self/fd");
+  if (!open) return;
+  Result<std::vector<std::string>> names = state::list_directory(open->get());
+  if (!names) return;
+  for (const std::string& name : *names) {
+    const int fd = std::atoi(name.c_str());
+    const bool wanted = fd <= STDERR_FILENO || fd == report || fd == open->get() ||
+                        std::find(meant.begin(), meant.end(), fd) != meant.end();
+    if (!wanted) ::close(fd);
+  }
+}
+
 }  // namespace
 
 void print_error(const Error& error) { put(STDERR_FILENO, error_text(error)); }
-
-void print_notes(const std::vector<std::string>& notes) { put(STDERR_FILENO, notes_text(notes)); }
 
 void LaunchReport::ready(const std::string& listening, const std::vector<std::string>& notes, bool stdout_is_taken) {
   if (given_) return;
@@ -77,7 +91,7 @@ void LaunchReport::failed(const Error& error) {
   pipe_.reset();
 }
 
-int daemonize(const std::function<int(LaunchReport&)>& body) {
+int daemonize(const std::vector<int>& meant, const std::function<int(LaunchReport&)>& body) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     print_error(errno_error(Fault::internal, "making a pipe"));
@@ -96,6 +110,7 @@ int daemonize(const std::function<int(LaunchReport&)>& body) {
   }
   // daemon(7): a session of its own, and a second fork so that it can never get a terminal again.
   read_end.reset();
+  close_others(meant, write_end.get());
   ::setsid();
   const pid_t daemon = ::fork();
   if (daemon > 0) ::_exit(0);
@@ -107,7 +122,13 @@ int daemonize(const std::function<int(LaunchReport&)>& body) {
   const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   // At once, not when ready: whoever reads the launcher's output must see its end when the launcher ends.
   for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null.get(), standard);
-  std::exit(body(report));
+  int code = static_cast<int>(Fault::internal);
+  try {
+    code = body(report);
+  } catch (const std::exception& thrown) {
+    report.failed(Error{Fault::internal, thrown.what()});
+  }
+  std::exit(code);
 }
 
 }  // namespace tap::daemon

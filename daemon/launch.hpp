@@ -25,7 +25,6 @@ class LaunchReport {
   void failed(const Error& error);
 
   [[nodiscard]] bool given() const { return given_; }
-  [[nodiscard]] bool daemon() const { return daemon_; }
 
  private:
   Fd pipe_;
@@ -35,10 +34,10 @@ class LaunchReport {
 
 /// "tapd: " and the error on standard error; further lines (file:line:column of a config) as they are.
 void print_error(const Error& error);
-void print_notes(const std::vector<std::string>& notes);
 
 /// Runs `body` as a daemon (a session of its own, no terminal, standard streams to /dev/null) and waits for its report.
 /// In the launcher it returns the exit code; in the daemon it does not return.
-[[nodiscard]] int daemonize(const std::function<int(LaunchReport&)>& body);
+/// Of the descriptors from 3 on that it inherits the daemon keeps only those in `meant`.
+[[nodiscard]] int daemonize(const std::vector<int>& meant, const std::function<int(LaunchReport&)>& body);
 
 }  // namespace tap::daemon

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <ctime>
 #include <mutex>
 
 namespace tap::daemon {
@@ -106,8 +107,10 @@ Result<Fd> Log::open_file(const LogPlan& plan) {
 }
 
 Log::Log(const LogPlan& plan, Fd fd) : target_(plan.target), fd_(std::move(fd)) {
+  // Now: inside a chroot there may be neither a time zone nor /dev/log.
+  ::tzset();
   if (target_ == LogPlan::Target::syslog) {
-    sink_ = std::make_shared<spdlog::sinks::syslog_sink_mt>(plan.syslog_ident, LOG_PID, LOG_DAEMON, true);
+    sink_ = std::make_shared<spdlog::sinks::syslog_sink_mt>(plan.syslog_ident, LOG_PID | LOG_NDELAY, LOG_DAEMON, true);
     sink_->set_pattern("%n: %v");
   } else {
     sink_ = std::make_shared<DescriptorSink>(target_ == LogPlan::Target::file ? fd_.get() : STDERR_FILENO);

@@ -13,8 +13,6 @@
 
 namespace tap::daemon {
 
-bool systemd_waits() { return std::getenv("NOTIFY_SOCKET") != nullptr; }
-
 void notify_systemd(const std::string& state) {
   const char* path = std::getenv("NOTIFY_SOCKET");
   if (path == nullptr || (path[0] != '/' && path[0] != '@')) return;

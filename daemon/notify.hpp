@@ -8,9 +8,6 @@ namespace tap::daemon {
 /// Sends `state` ("READY=1\nSTATUS=...") to $NOTIFY_SOCKET, if there is one. Failure is silent: nobody is listening.
 void notify_systemd(const std::string& state);
 
-/// Whether systemd waits for READY=1.
-[[nodiscard]] bool systemd_waits();
-
 /// Writes a newline to `fd` and closes it; does nothing for -1.
 void notify_descriptor(int& fd);
 

@@ -99,9 +99,10 @@ void add_daemon_options(CLI::App& app, Raw& raw) {
 
 std::string absolute(const std::string& path) {
   if (path.empty()) return path;
-  std::string normal = (std::filesystem::current_path() / path).lexically_normal().string();
-  if (normal.size() > 1 && normal.back() == '/') normal.pop_back();
-  return normal;
+  // Not normalised: "link/.." is not always ".".
+  if (path[0] == '/') return path;
+  const std::filesystem::path here = std::filesystem::current_path();
+  return path == "." ? here.string() : (here / path).string();
 }
 
 /// Inside the run directory unless absolute; for defaults only, what was typed is relative to the starting directory.
@@ -149,6 +150,9 @@ Result<Options> finish(Raw raw, bool pidfile_given) {
   if (o.logfile == "-" && !o.nodaemon)
     return usage("-l -: a daemon has no standard error to log to; give -n or a file");
   if (o.rewind && o.file.empty()) return usage("--rewind needs -f: say which archive to go back to");
+  if (o.no_keeper && (!o.uid.empty() || !o.gid.empty() || !o.chroot.empty())) {
+    return usage("--no-keeper with -u, -g or --chroot: one process could not give back what it took; leave one out");
+  }
   if (o.rewind && o.no_save) return usage("--rewind writes to the store, --no-save forbids it; give one of them");
   o.file_given = o.file;
   o.config_given = o.config;

@@ -3,6 +3,7 @@
 #include <cap-ng.h>
 #include <grp.h>
 #include <pwd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "services/units.hpp"
@@ -27,7 +28,11 @@ Result<std::optional<Identity>> find_identity(const std::string& user, const std
       identity = {entry->pw_uid, entry->pw_gid};
     } else if (const auto id = number(user)) {
       identity.uid = static_cast<uid_t>(*id);
-      if (const passwd* known = ::getpwuid(identity.uid)) identity.gid = known->pw_gid;
+      const passwd* known = ::getpwuid(identity.uid);
+      if (known != nullptr) identity.gid = known->pw_gid;
+      if (known == nullptr && group.empty()) {
+        return Error{Fault::usage, "-u " + user + ": this user has no entry, so no group; give one with -g"};
+      }
     } else {
       return Error{Fault::usage, "-u: there is no user '" + user + "'"};
     }
@@ -48,18 +53,25 @@ Result<void> drop_privileges(const std::optional<Identity>& identity, const std:
   if (!chroot.empty() && (::chroot(chroot.c_str()) != 0 || ::chdir("/") != 0)) {
     return errno_error(Fault::permission, "entering --chroot " + chroot);
   }
+  if (::geteuid() == 0 && identity && identity->uid != 0) {
+    // While we may: afterwards nothing could be gained back through a file with capabilities.
+    capng_clear(CAPNG_SELECT_BOUNDS);
+    (void)capng_apply(CAPNG_SELECT_BOUNDS);
+  }
   if (identity && ::geteuid() == 0) {
     if (::setgroups(1, &identity->gid) != 0 || ::setresgid(identity->gid, identity->gid, identity->gid) != 0 ||
         ::setresuid(identity->uid, identity->uid, identity->uid) != 0) {
       return errno_error(Fault::permission, "becoming user " + std::to_string(identity->uid));
     }
   }
-  // Ports are bound and files are open: nothing that a client can reach needs a capability. What is not ours to give
-  // up (a container's bounding set) is left.
-  if (identity && identity->uid != 0) {
-    capng_clear(CAPNG_SELECT_BOTH);
-    (void)capng_apply(CAPNG_SELECT_BOTH);
-    if (::setresuid(0, 0, 0) == 0) return Error{Fault::permission, "could not give up root for good"};
+  // Ports are bound and files are open: nothing that a client can reach needs a capability. A sandbox may forbid the
+  // calls; it has then taken the capabilities already.
+  if (::geteuid() != 0) {
+    ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    capng_clear(CAPNG_SELECT_CAPS);
+    (void)capng_apply(CAPNG_SELECT_CAPS);
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (identity && ::setresuid(0, 0, 0) == 0) return Error{Fault::permission, "could not give up root for good"};
   }
   return {};
 }

@@ -6,6 +6,13 @@
 
 namespace tap::daemon {
 
+void block_signals(std::initializer_list<int> signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : signals) sigaddset(&set, signal);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+}
+
 Result<SignalReader> SignalReader::open(std::initializer_list<int> signals) {
   sigset_t set;
   sigemptyset(&set);

@@ -9,6 +9,9 @@
 
 namespace tap::daemon {
 
+/// Keeps signals pending for a SignalReader to come.
+void block_signals(std::initializer_list<int> signals);
+
 /// The signals in it are blocked for the whole process from open() on; a child must set its own mask.
 /// REQUIRES: opened before the first thread is.
 class SignalReader {

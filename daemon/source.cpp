@@ -5,9 +5,12 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <thread>
 
 #include "daemon/config.hpp"
+#include "services/definition_check.hpp"
+#include "services/net/endpoint.hpp"
 #include "services/units.hpp"
 #include "state/files.hpp"
 #include "state/lock.hpp"
@@ -66,6 +69,44 @@ Result<state::Definition> choose_definition(const Options& options, const Source
   return services::one_service_application(*kind, options.service);
 }
 
+/// What the command line says of a definition from elsewhere.
+Result<void> apply_overrides(const Options& options, state::Definition& definition) {
+  if (!options.name.empty()) definition.name = options.name;
+  if (options.stop_timeout.empty()) return {};
+  const auto timeout = services::parse_duration_ms(options.stop_timeout);
+  if (!timeout || *timeout > services::kStopTimeoutMsMax) {
+    return Error{Fault::usage, "--stop-timeout: '" + options.stop_timeout + "' is not a duration of at most an hour"};
+  }
+  definition.stop_timeout_ms = *timeout;
+  return {};
+}
+
+/// Everything that can be known to be wrong before anything is touched.
+Result<void> check_source(const Options& options, const Source& source, const services::Registry& kinds) {
+  const std::string where = !options.config_given.empty() ? options.config_given : "-f " + options.file_given;
+  if (Result<void> checked = services::check_definition(source.definition, kinds); !checked) {
+    return std::move(checked.error()).with(options.kind.empty() ? where : options.kind);
+  }
+  for (const state::ServiceDefinition& service : source.definition.services) {
+    for (const std::string& text : service.listen) {
+      Result<net::Endpoint> endpoint = net::parse_endpoint(text);
+      if (endpoint && endpoint->type == net::Endpoint::Type::stdio && !options.nodaemon) {
+        return Error{Fault::config, "service '" + service.name + "' uses stdio:, which a daemon has not; give -n"};
+      }
+    }
+  }
+  if (!source.archive) return {};
+  if (source.archive->archive.generation == 0 ||
+      source.archive->archive.generation == std::numeric_limits<std::uint64_t>::max()) {
+    return Error{Fault::damaged, "-f " + options.file_given + ": its generation cannot be followed by another"};
+  }
+  // Before the store takes it in, or moves anything aside for it.
+  if (Result<void> checked = services::check_states(source.archive->archive, kinds); !checked) {
+    return std::move(checked.error()).with("-f " + options.file_given);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Source> load_source(const Options& options, const services::Registry& kinds) {
@@ -76,17 +117,19 @@ Result<Source> load_source(const Options& options, const services::Registry& kin
   Result<state::Definition> definition = choose_definition(options, source, kinds);
   if (!definition) return std::move(definition).error();
   source.definition = std::move(definition).value();
-  if (!options.name.empty()) source.definition.name = options.name;
-  if (!state::is_name(source.definition.name)) {
-    return Error{Fault::damaged, "-f " + options.file_given + ": '" + source.definition.name +
-                                     "' cannot name an application; --name gives it another name"};
+  if (Result<void> overridden = apply_overrides(options, source.definition); !overridden) {
+    return std::move(overridden).error();
   }
-  if (!options.stop_timeout.empty()) {
-    const auto timeout = services::parse_duration_ms(options.stop_timeout);
-    if (!timeout) return Error{Fault::usage, "--stop-timeout: '" + options.stop_timeout + "' is not a duration"};
-    source.definition.stop_timeout_ms = *timeout;
-  }
+  if (Result<void> checked = check_source(options, source, kinds); !checked) return std::move(checked).error();
   return source;
+}
+
+Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds) {
+  Result<state::Definition> definition = load_config(options.config, options.config_given, kinds);
+  if (!definition) return definition;
+  if (Result<void> overridden = apply_overrides(options, *definition); !overridden)
+    return std::move(overridden).error();
+  return definition;
 }
 
 std::string store_path(const Options& options, const std::string& name) {

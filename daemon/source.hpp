@@ -20,8 +20,11 @@ struct Source {
 ///
 /// An archive NAME-shutdown.tap that is not there yet is waited for while the tapd that will write it is stopping, so
 /// that `kill $(cat tapd.pid); tapd -f NAME-shutdown.tap` works on one line.
-/// Errors: whatever is wrong with what was named: 65, 66, 77, 78.
+/// Errors: whatever is wrong with what was named: 64, 65, 66, 77, 78.
 [[nodiscard]] Result<Source> load_source(const Options& options, const services::Registry& kinds);
+
+/// The config alone, read again, with what the command line says on top. REQUIRES: options.config.
+[[nodiscard]] Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds);
 
 /// --state-dir, else $STATE_DIRECTORY, else NAME.state in the run directory.
 [[nodiscard]] std::string store_path(const Options& options, const std::string& name);

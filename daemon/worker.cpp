@@ -3,10 +3,10 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <ctime>
 
 #include "daemon/privileges.hpp"
 #include "services/units.hpp"
@@ -17,15 +17,6 @@ namespace {
 constexpr char kWho[] = "tapd";
 /// How long a worker may take to save after its keeper has died, before the kernel ends it.
 constexpr unsigned kOrphanSeconds = 5;
-
-std::string time_text(std::uint64_t ms) {
-  const auto seconds = static_cast<std::time_t>(ms / 1000);
-  std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
-  char text[32];
-  const std::size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return {text, length};
-}
 
 /// A service may use every descriptor the system grants; the low default is for select(2).
 void raise_descriptor_limit() {
@@ -67,7 +58,7 @@ Result<void> Worker::start() {
 
 Result<void> Worker::load() {
   if (store_) {
-    Result<std::optional<state::StoredArchive>> loaded = store_->load();
+    Result<std::optional<state::StoredArchive>> loaded = store_->load(!plan_.save);
     if (!loaded) return std::move(loaded.error()).with("the store");
     for (const std::string& sentence : store_->take_report()) log_.write(LogLevel::warning, kWho, sentence);
     stored_ = std::move(loaded).value();
@@ -106,8 +97,8 @@ Result<void> Worker::recover() {
 void Worker::say_resumed() const {
   const state::Archive& archive = stored_->archive;
   log_.write(LogLevel::info, kWho,
-             "resuming generation " + std::to_string(archive.generation) + ", saved " + time_text(archive.created_ms) +
-                 " by " + archive.writer);
+             "resuming generation " + std::to_string(archive.generation) + ", saved " +
+                 services::time_text(archive.created_ms) + " by " + archive.writer);
   for (const state::Section& section : archive.sections) {
     if (plan_.definition.find(section.service) != nullptr) continue;
     log_.write(
@@ -138,6 +129,7 @@ void Worker::stop(bool force) {
     if (!finishing_.active()) finishing_ = reactor_->call_later(0, [this] { finish(); });
   };
   if (force) {
+    application_->abandon_output();
     finish_soon();
     return;
   }
@@ -148,6 +140,7 @@ void Worker::stop(bool force) {
     log_.write(LogLevel::warning, kWho,
                "unsent answers are dropped: their clients have not read for " +
                    services::duration_text(plan_.definition.stop_timeout_ms) + " (stop_timeout)");
+    application_->abandon_output();
     finish_soon();
   });
 }
@@ -165,6 +158,7 @@ void Worker::finish() {
     if (saved) {
       message.text = "generation " + std::to_string(saved->archive.generation);
       log_.write(LogLevel::info, kWho, "saved " + message.text + " as " + saved->file);
+      if (lock_) lock_->announce({static_cast<int>(::getpid()), true, kOrphanSeconds * 1000, true});
       for (const std::string& sentence : store_->take_report()) log_.write(LogLevel::warning, kWho, sentence);
     } else {
       exit_code_ = saved.error().exit_code();
@@ -191,7 +185,7 @@ void Worker::log_status() {
 }
 
 void Worker::announce_stopping() const {
-  if (lock_) lock_->announce({static_cast<int>(::getpid()), true, kOrphanSeconds * 1000});
+  if (lock_) lock_->announce({static_cast<int>(::getpid()), true, kOrphanSeconds * 1000, false});
 }
 
 // --- the worker process -----------------------------------------------------------------------------------------
@@ -221,6 +215,19 @@ Result<void> follow_keeper(int keeper_pid) {
   return {};
 }
 
+/// Goes on in another log file; standard streams that led to the old one follow.
+void reopen(Log& log, Fd fd) {
+  struct stat before {};
+  const bool known = ::fstat(log.fd(), &before) == 0;
+  for (const int stream : {STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat found {};
+    const bool ours =
+        known && ::fstat(stream, &found) == 0 && found.st_dev == before.st_dev && found.st_ino == before.st_ino;
+    if (ours) ::dup2(fd.get(), stream);
+  }
+  log.exchange(std::move(fd));
+}
+
 /// Follows the keeper's orders. False when there is no keeper any more.
 bool obey(Worker& worker, const Channel& channel, Log& log) {
   bool closed = false;
@@ -228,7 +235,7 @@ bool obey(Worker& worker, const Channel& channel, Log& log) {
     if (message->type == Message::Type::stop) worker.stop(false);
     if (message->type == Message::Type::force) worker.stop(true);
     if (message->type == Message::Type::report_status) worker.log_status();
-    if (message->type == Message::Type::reopen_log && message->fd.open()) log.exchange(std::move(message->fd));
+    if (message->type == Message::Type::reopen_log && message->fd.open()) reopen(log, std::move(message->fd));
   }
   if (!closed) return true;
   log.write(LogLevel::error, kWho, "the keeper is gone: saving and ending");

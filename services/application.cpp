@@ -152,13 +152,18 @@ void Application::abort_connections() {
   }
 }
 
+void Application::abandon_output() {
+  for (Running& running : running_) {
+    if (running.bridge) running.bridge->abandon();
+  }
+}
+
 void Application::stop() {
   while (started_ > 0) {
     Running& running = running_[--started_];
     // A service is stopped after the last of its connections.
     running.listeners.clear();
-    running.stdio.reset();
-    running.bridge.reset();
+    running.stdio.reset();  // its bridge stays until the state is saved: standard output may be slow
     reactor_.guarded(running.name, [&] { running.service->stop(); });
   }
 }

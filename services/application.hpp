@@ -54,6 +54,8 @@ class Application {
   void drain(std::function<void()> done);
   /// What is not sent by now is lost.
   void abort_connections();
+  /// Gives up what standard output has not taken; nothing waits for it any more.
+  void abandon_output();
   /// Ends the services, last first.
   void stop();
 

@@ -74,9 +74,11 @@ Result<state::ServiceDefinition> make_service(const Kind& kind, const ServiceArg
 }  // namespace
 
 void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into) {
-  app.add_option("--listen", into.listen, "an endpoint such as tcp:8888 or unix:/run/x.sock; repeatable")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+  // One value at a time: CLI11 would take "[a,b]" for a list and the next word for another value.
+  app.add_option_function<std::string>(
+         "--listen", [&into](const std::string& text) { into.listen.push_back(text); },
+         "an endpoint such as tcp:8888 or unix:/run/x.sock; repeatable")
+      ->trigger_on_parse()
       ->type_name("ENDPOINT")
       ->group("Service");
   app.add_option("--durability", into.durability, "what of the state survives what: shutdown")

@@ -19,6 +19,9 @@ namespace tap::services {
 
 [[nodiscard]] std::optional<std::uint64_t> parse_count(std::string_view text);
 
+/// "2026-11-21T23:25:17Z"
+[[nodiscard]] std::string time_text(std::uint64_t ms_since_1970);
+
 /// The shortest of the forms above: 10000 gives "10s".
 [[nodiscard]] std::string duration_text(std::uint64_t ms);
 

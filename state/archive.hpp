@@ -48,7 +48,7 @@ struct Ancestor {
 
 struct Archive {
   std::uint64_t compatible_features = 0;    ///< unknown bits: ignored
-  std::uint64_t read_only_features = 0;     ///< unknown bits: may be shown, not continued
+  std::uint64_t read_only_features = 0;     ///< unknown bits: refused; for what may be read but not continued
   std::uint64_t incompatible_features = 0;  ///< unknown bits: refused
   Lineage lineage;
   std::uint64_t generation = 1;

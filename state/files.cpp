@@ -82,13 +82,17 @@ Result<Bytes> read_all(int fd, std::size_t expected, const std::string& name) {
 
 Result<Fd> open_regular(int dir, const std::string& name, struct stat& found) {
   // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
-  Fd fd(::openat(dir, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  // Inside a directory of ours a link is never ours: who made it may not be allowed to read what it leads to.
+  const int follow = dir == AT_FDCWD ? 0 : O_NOFOLLOW;
+  Fd fd(::openat(dir, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | follow));
   if (!fd.open()) {
+    if (errno == ELOOP && follow != 0) return Error{Fault::damaged, name + " is a symbolic link, not a file"};
     if (errno == ENXIO) return Error{Fault::no_input, name + " is a socket or a device, not a file"};
     return errno_error(fault_of(errno, Fault::no_input), "opening " + name);
   }
   if (::fstat(fd.get(), &found) != 0) return errno_error(Fault::internal, "looking at " + name);
   if (!S_ISREG(found.st_mode)) return Error{Fault::no_input, name + " is " + type_of(found.st_mode) + ", not a file"};
+  if (dir != AT_FDCWD && found.st_nlink > 1) return Error{Fault::damaged, name + " has a second name (a hard link)"};
   return fd;
 }
 

@@ -30,6 +30,7 @@ LockHolder parse(std::string_view text) {
     std::from_chars(digits.data(), digits.data() + digits.size(), number);
     if (word == "pid") holder.pid = static_cast<int>(number);
     if (word == "stopping") holder.stopping = number != 0;
+    if (word == "clean") holder.clean = number != 0;
     if (word == "stop_timeout_ms") holder.stop_timeout_ms = number;
   }
   return holder;
@@ -66,7 +67,9 @@ Result<StoreLock> StoreLock::acquire(int dir, const std::string& directory_name)
     if (!fd) return std::move(fd.error()).with(directory_name);
     if (::flock(fd->get(), LOCK_EX | LOCK_NB) == 0) {
       StoreLock lock(std::move(fd).value());
-      lock.announce({static_cast<int>(::getpid()), false, 0});
+      const LockHolder before = read_holder(lock.fd());
+      lock.was_clean_ = before.pid == 0 || before.clean;
+      lock.announce({static_cast<int>(::getpid()), false, 0, lock.was_clean_});
       return lock;
     }
     if (errno != EWOULDBLOCK && errno != EINTR) {
@@ -95,7 +98,8 @@ Result<bool> StoreLock::held(int dir, LockHolder& holder) {
 
 void StoreLock::announce(const LockHolder& holder) const {
   const std::string text = "pid " + std::to_string(holder.pid) + "\nstopping " + (holder.stopping ? "1" : "0") +
-                           "\nstop_timeout_ms " + std::to_string(holder.stop_timeout_ms) + "\n";
+                           "\nstop_timeout_ms " + std::to_string(holder.stop_timeout_ms) + "\nclean " +
+                           (holder.clean ? "1" : "0") + "\n";
   // Never truncated first: a reader sees the old or the new words, and what follows the last newline is zeros or digits
   // of an older, longer text, cut off below.
   if (::pwrite(fd_.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size())) {

@@ -17,6 +17,7 @@ struct LockHolder {
   int pid = 0;
   bool stopping = false;
   std::uint64_t stop_timeout_ms = 0;
+  bool clean = false;  ///< it has saved everything, or there was nothing to save
 };
 
 /// Holds the lock from acquire() to the end of the object and of every process that inherited its descriptor.
@@ -38,6 +39,9 @@ class StoreLock {
   /// Whether somebody holds the lock in `dir`, and who. Errors: no_input when there is no LOCK.
   [[nodiscard]] static Result<bool> held(int dir, LockHolder& holder);
 
+  /// Whether the holder before this one ended cleanly, or there was none.
+  [[nodiscard]] bool was_clean() const { return was_clean_; }
+
   /// Tells the others how things are.
   void announce(const LockHolder& holder) const;
 
@@ -46,6 +50,7 @@ class StoreLock {
  private:
   explicit StoreLock(Fd fd) : fd_(std::move(fd)) {}
   Fd fd_;
+  bool was_clean_ = true;
 };
 
 }  // namespace tap::state

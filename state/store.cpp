@@ -76,7 +76,7 @@ Result<void> Store::remove_leftovers() {
   Result<std::vector<std::string>> names = list_directory(directory_.get());
   if (!names) return std::move(names).error();
   for (const std::string& name : *names) {
-    if (!ends_with(name, kTemporaryEnd)) continue;
+    if (!ends_with(name, kTemporaryEnd) || !owns(name)) continue;
     if (::unlinkat(directory_.get(), name.c_str(), 0) != 0) {
       return errno_error(Fault::cannot_create, "removing the interrupted write " + name);
     }
@@ -100,11 +100,18 @@ Result<void> Store::quarantine(const std::string& file, const std::string& why) 
   return Error{Fault::cannot_create, "quarantine/ is full of files named " + file};
 }
 
-Result<std::optional<StoredArchive>> Store::load() {
+bool Store::owns(std::string_view name) {
+  if (name == "LOCK" || name == kQuarantine) return true;
+  if (ends_with(name, kTemporaryEnd)) name.remove_suffix(kTemporaryEnd.size());
+  return generation_of(name).has_value();
+}
+
+Result<std::optional<StoredArchive>> Store::load(bool look_only) {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
   if (found->empty()) {
-    if (Result<void> cleared = remove_leftovers(); !cleared) return std::move(cleared).error();
+    Result<void> cleared = look_only ? Result<void>() : remove_leftovers();
+    if (!cleared) return std::move(cleared).error();
     return std::optional<StoredArchive>{};
   }
   const Candidate& newest = found->front();
@@ -121,6 +128,7 @@ Result<std::optional<StoredArchive>> Store::load() {
     }
     return error;
   }
+  if (look_only) return std::optional(std::move(stored).value());
   if (Result<void> cleared = remove_leftovers(); !cleared) return std::move(cleared).error();
   for (std::size_t i = 1; i < found->size(); ++i) {
     Result<StoredArchive> older = read((*found)[i]);

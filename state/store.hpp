@@ -42,7 +42,8 @@ struct StoreEntry {
 /// REQUIRES: the caller holds the store's lock (lock.hpp) for every call but list().
 /// Thread:   one at a time, any.
 /// Lifetime: owns the directory's descriptor; works on after a chroot.
-/// Invariants: the newest generation on disk is complete; generation g-1 stays until g+1 exists.
+/// Invariants: the newest generation on disk is complete; generation g-1 stays until g+1 exists, unless it was found
+///             damaged.
 class Store {
  public:
   explicit Store(Fd directory) : directory_(std::move(directory)) {}
@@ -51,7 +52,8 @@ class Store {
   /// moved to quarantine/. nullopt: the store is empty.
   /// Errors: damaged, when the newest archive is (nothing is touched: there is no journal to bring the older one up
   /// to date, and going back silently is what this program exists to prevent); config, for a newer format.
-  [[nodiscard]] Result<std::optional<StoredArchive>> load();
+  /// With `look_only` nothing is cleared away or moved.
+  [[nodiscard]] Result<std::optional<StoredArchive>> load(bool look_only = false);
 
   /// Makes `archive` the store's newest: its generation must be above every one there. Durable on return; on error the
   /// store is as it was. Removes generations that are no longer needed.
@@ -72,6 +74,9 @@ class Store {
 
   /// Every archive file, newest first. Takes no lock and changes nothing: for a look from outside.
   [[nodiscard]] Result<std::vector<StoreEntry>> list() const;
+
+  /// Whether a file of this name inside a store is the store's own: LOCK, quarantine, an archive or its temporary.
+  [[nodiscard]] static bool owns(std::string_view name);
 
   /// What load(), save() and rewind() did beyond their answer: sentences for the log, taken once.
   [[nodiscard]] std::vector<std::string> take_report() { return std::exchange(report_, {}); }

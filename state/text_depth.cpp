@@ -6,9 +6,7 @@
 namespace tap::state {
 namespace {
 
-Error too_deep() {
-  return Error{Fault::damaged, "values are nested deeper than " + std::to_string(kTextDepthMax)};
-}
+Error too_deep() { return Error{Fault::damaged, "values are nested deeper than " + std::to_string(kTextDepthMax)}; }
 
 Result<void> check_json(std::string_view text) {
   int depth = 0;
@@ -69,11 +67,15 @@ class XmlWalk {
   bool skip_declaration() {
     take_spaces();
     if (text_.substr(at_, 2) != "<?") return true;
-    const std::size_t end = text_.find("?>", at_);
-    if (end == std::string_view::npos) return false;
-    const std::string_view declaration = text_.substr(at_ + 2, end - at_ - 2);
-    at_ = end + 2;
-    return declaration.substr(0, 4) == "xml " && declaration.find_first_of("<>?") == std::string_view::npos;
+    if (text_.substr(at_, 6) != "<?xml ") return false;
+    at_ += 5;
+    while (take_spaces() && take_name()) {
+      const std::size_t before = at_;
+      if (!take_attribute_value()) return false;
+      // Some parsers end a declaration at the first "?>", quoted or not.
+      if (text_.substr(before, at_ - before).find_first_of("<>?") != std::string_view::npos) return false;
+    }
+    return take('?') && take('>');
   }
 
   /// To the next '<'; false at the end of the text.

@@ -90,7 +90,8 @@ Result<void> clear_stale_socket(const Endpoint& endpoint, Address& address) {
     return Error{Fault::unavailable,
                  "cannot bind " + endpoint.text + ": " + endpoint.path + " is there and not a socket"};
   }
-  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // A datagram socket: it is told EPROTOTYPE by any living stream socket, also one that does not listen yet.
+  const Fd probe(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe.open()) return failed(endpoint, "open a socket for");
   if (::connect(probe.get(), address.raw(), address.length) == 0 || errno != ECONNREFUSED) {
     errno = EADDRINUSE;
@@ -133,6 +134,7 @@ Result<BoundEndpoint> take_fd(const Endpoint& endpoint) {
   }
   Fd fd(::fcntl(endpoint.fd, F_DUPFD_CLOEXEC, 3));
   if (!fd.open()) return failed(endpoint, "use the descriptor of");
+  ::fcntl(endpoint.fd, F_SETFD, FD_CLOEXEC);  // whoever keeps it closes both; workers get the copy
   std::string text = bound_text(endpoint, fd.get());
   return BoundEndpoint{endpoint, std::move(fd), std::move(text), 0, 0, {}};
 }

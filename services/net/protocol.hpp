@@ -41,7 +41,7 @@ class Transport {
   [[nodiscard]] virtual bool congested() = 0;
   /// Whether the connection is ending or over: nothing written now would be sent.
   [[nodiscard]] virtual bool ending() const = 0;
-  /// "127.0.0.1:40123", "unix", "stdio": for the log.
+  /// "127.0.0.1:40123" or "unix" (standard input too): for the log.
   [[nodiscard]] virtual std::string peer() const = 0;
 };
 

@@ -34,6 +34,12 @@ StdioBridge::~StdioBridge() {
   if (writer_.joinable()) writer_.join();
 }
 
+void StdioBridge::abandon() {
+  if (reader_.joinable()) reader_.detach();
+  if (writer_.joinable()) writer_.detach();
+  (void)socket_.release();  // theirs now
+}
+
 Result<Fd> StdioBridge::open(int input, int output) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {

@@ -12,13 +12,17 @@
 namespace tap::net {
 
 /// Lifetime: when the loop's end of the pair is closed, both threads end; the destructor waits for them, so that all
-///           that was sent is out. A standard output that nobody reads keeps it waiting.
+///           that was sent is out. After abandon() it waits for nobody: a standard output that nobody reads must not keep
+///           a stop from its end. The threads then live until the process ends; they touch nothing of this object.
 class StdioBridge {
  public:
   StdioBridge() = default;
   StdioBridge(const StdioBridge&) = delete;
   StdioBridge& operator=(const StdioBridge&) = delete;
   ~StdioBridge();
+
+  /// Gives up what standard output has not taken.
+  void abandon();
 
   /// Starts copying; gives the loop's end. Errors: unavailable.
   [[nodiscard]] Result<Fd> open(int input, int output);

@@ -266,6 +266,7 @@ void StreamTransport::abort_connection() {
   int fd = -1;
   if (uv_fileno(&box_->handle, &fd) == 0) {
     // The way to a reset: with a zero linger, close(2) drops what is unsent (socket(7)).
+    aborted_ = true;
     const linger hard{1, 0};
     ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
   }
@@ -319,7 +320,8 @@ void StreamTransport::end_gently(std::string_view why) {
   if (uv_fileno(&box_->handle, &fd) == 0) {
     ::shutdown(fd, SHUT_WR);
     const std::span<char> scratch = reactor_.receive_buffer();
-    for (int i = 0; !read_ended_ && i < 16 && ::recv(fd, scratch.data(), scratch.size(), MSG_DONTWAIT) > 0; ++i) continue;
+    for (int i = 0; !read_ended_ && i < 16 && ::recv(fd, scratch.data(), scratch.size(), MSG_DONTWAIT) > 0; ++i)
+      continue;
   }
   end(Error{Fault::unavailable, std::string(why)});
 }
@@ -328,6 +330,11 @@ void StreamTransport::end_gently(std::string_view why) {
 void StreamTransport::end(Error reason) {
   if (phase_ == Phase::ended) return;
   phase_ = Phase::ended;
+  if (unsent_bytes() != 0 && !aborted_) {
+    reactor_.log().write(LogLevel::info, owner_.service(),
+                         "connection of " + peer() + " was lost with " + std::to_string(unsent_bytes()) +
+                             " bytes unsent: " + reason.message);
+  }
   reason_ = std::make_unique<Error>(std::move(reason));
   box_->owner = nullptr;
   uv_close(&box_->handle, [](uv_handle_t* handle) { delete reinterpret_cast<Box*>(handle); });

@@ -128,6 +128,7 @@ class StreamTransport final : public Transport, private Flushable {
   bool half_close_wanted_ = false;
   bool half_closed_ = false;
   bool draining_ = false;
+  bool aborted_ = false;
 };
 
 }  // namespace tap::net

@@ -13,7 +13,7 @@ namespace tap::testing {
 class StringTransport final : public net::Transport {
  public:
   void write(std::string_view bytes) override {
-    if (!ending()) written_.append(bytes);
+    if (!ending() && !half_closed_) written_.append(bytes);
   }
   void lose_connection() override { lost_ = true; }
   void lose_write_connection() override { half_closed_ = true; }

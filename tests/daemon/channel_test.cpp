@@ -107,8 +107,8 @@ TEST_CASE("channel: messages arrive whole, in order, both ways") {
 TEST_CASE("channel: every type and every fault comes through") {
   using Type = Message::Type;
   const Ends ends = make_ends();
-  for (const Type type : {Type::stop, Type::force, Type::reopen_log, Type::report_status, Type::ready, Type::failed,
-                          Type::stopped}) {
+  for (const Type type :
+       {Type::stop, Type::force, Type::reopen_log, Type::report_status, Type::ready, Type::failed, Type::stopped}) {
     for (const Fault fault : {Fault::usage, Fault::damaged, Fault::no_input, Fault::unavailable, Fault::internal,
                               Fault::cannot_create, Fault::temporary, Fault::permission, Fault::config}) {
       ends.left.send(message(type, "", fault));
@@ -187,7 +187,8 @@ TEST_CASE("plan: everything in it comes through the memory file, as often as it 
     CHECK(read->sockets[0].backlog == 511);
     CHECK(read->sockets[1].fd == -1);
     CHECK(!read->sockets[1].tcp);
-    CHECK(std::vector<int>{read->store_fd, read->lock_fd, read->channel_fd, read->log_fd} == std::vector<int>{7, 8, 9, 10});
+    CHECK(std::vector<int>{read->store_fd, read->lock_fd, read->channel_fd, read->log_fd} ==
+          std::vector<int>{7, 8, 9, 10});
     CHECK(!read->save);
     CHECK(read->archive == plan.archive);
     CHECK(read->change_identity);

@@ -20,8 +20,8 @@ std::string problems_of(const std::string& text, const std::string& file = "t.to
   const ConfigReading reading = read_config(text, file, kinds);
   std::string all;
   for (const daemon::ConfigProblem& problem : reading.problems) {
-    CHECK(problem.text() == file + ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column) + ": " +
-                                problem.message);
+    CHECK(problem.text() ==
+          file + ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column) + ": " + problem.message);
     all += (all.empty() ? "" : "\n") + problem.text().substr(file.size() + 1);
   }
   return all;
@@ -150,8 +150,7 @@ TEST_CASE("config: names are names, and each service has its own") {
 
 TEST_CASE("config: a file whose name is none asks for a name of the application") {
   const std::string text = service_with("");
-  CHECK(problems_of(text, "/etc/my app.toml") ==
-        "1:1: 'my app' cannot name an application; give [application] a name");
+  CHECK(problems_of(text, "/etc/my app.toml") == "1:1: 'my app' cannot name an application; give [application] a name");
   CHECK(problems_of("[application]\nname = \"App\"\n" + text, "/etc/my app.toml").empty());
 }
 
@@ -171,8 +170,10 @@ TEST_CASE("config: bad endpoints are each told at their place") {
 
 TEST_CASE("config: two services in one place are told, also when one of them listens everywhere") {
   const auto second = [](const std::string& endpoint) {
-    return problems_of("[[service]]\nname = \"a\"\nkind = \"echo\"\nlisten = [\"tcp:8888\", \"unix:/run/x\"]\n"
-                       "[[service]]\nname = \"b\"\nkind = \"echo\"\nlisten = [\"tcp:0\", \"" + endpoint + "\"]\n");
+    return problems_of(
+        "[[service]]\nname = \"a\"\nkind = \"echo\"\nlisten = [\"tcp:8888\", \"unix:/run/x\"]\n"
+        "[[service]]\nname = \"b\"\nkind = \"echo\"\nlisten = [\"tcp:0\", \"" +
+        endpoint + "\"]\n");
   };
   CHECK(second("tcp:8888") == "8:20: service 'a' already listens on tcp:8888");
   CHECK(second("tcp:8888:interface=127.0.0.1") == "8:20: service 'a' already listens on tcp:8888");

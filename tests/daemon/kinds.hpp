@@ -13,12 +13,10 @@ inline services::Registry test_kinds() {
   using Type = services::OptionSpec::Type;
   services::Kind kind = services::echo_kind();
   kind.name = "full";
-  kind.options = {{"greeting", Type::text, {}, "hello", "what to say"},
-                  {"framing", Type::choice, {"none", "line"}, "none", "how"},
-                  {"verbose", Type::boolean, {}, "false", "whether"},
-                  {"limit", Type::count, {}, "10", "how many"},
-                  {"push_every", Type::duration, {}, "5s", "how often"},
-                  {"buffer", Type::size, {}, "64KiB", "how much"}};
+  kind.options = {
+      {"greeting", Type::text, {}, "hello", "what to say"},  {"framing", Type::choice, {"none", "line"}, "none", "how"},
+      {"verbose", Type::boolean, {}, "false", "whether"},    {"limit", Type::count, {}, "10", "how many"},
+      {"push_every", Type::duration, {}, "5s", "how often"}, {"buffer", Type::size, {}, "64KiB", "how much"}};
   return services::Registry({services::echo_kind(), services::fibonacci_kind(), kind});
 }
 

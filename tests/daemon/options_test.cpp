@@ -73,7 +73,8 @@ void anywhere(const Words& words, const std::function<bool(const Options&)>& hol
 }
 
 /// An option with a value, as two words and as one.
-void takes_value(const std::string& option, const std::string& value, const std::function<bool(const Options&)>& holds) {
+void takes_value(const std::string& option, const std::string& value,
+                 const std::function<bool(const Options&)>& holds) {
   anywhere({option, value}, holds);
   anywhere({option + "=" + value}, holds);
 }
@@ -151,8 +152,8 @@ TEST_CASE("options: an empty pidfile is none, in each way of writing it") {
 }
 
 TEST_CASE("options: relative paths are taken from the directory tapd was started in") {
-  const Options options = good({"-c", "conf/t.toml", "-f", "./a.tap", "--state-dir", "s/", "-d", "run/../run", "--pidfile",
-                                "p", "-l", "logs//l", "--chroot", "c"});
+  const Options options = good({"-c", "conf/t.toml", "-f", "./a.tap", "--state-dir", "s/", "-d", "run/../run",
+                                "--pidfile", "p", "-l", "logs//l", "--chroot", "c"});
   CHECK(options.config == here("conf/t.toml"));
   CHECK(options.config_given == "conf/t.toml");
   CHECK(options.file == here("a.tap"));
@@ -226,7 +227,8 @@ TEST_CASE("options: values are checked") {
   CHECK(good({"--umask", "0", "echo"}).umask == 0);
   CHECK(good({"--umask", "0777", "echo"}).umask == 0777);
   for (const char* fd : {"x", "-1", "3x", "99999999999"}) {
-    CHECK(refusal({"--notify-fd", fd, "echo"}) == "--notify-fd: '" + std::string(fd) + "' is not a descriptor's number");
+    CHECK(refusal({"--notify-fd", fd, "echo"}) ==
+          "--notify-fd: '" + std::string(fd) + "' is not a descriptor's number");
   }
   CHECK(refusal({"--log-level", "loud", "echo"}) == "--log-level: 'loud' is not debug, info, warning or error");
   CHECK(refusal({"--name", "a/b", "echo"}) ==
@@ -266,10 +268,10 @@ TEST_CASE("options: --rewind needs an archive, and a store to write to") {
 TEST_CASE("options: help, version and the list of kinds are printed") {
   for (const Words& words : {Words{"--help"}, Words{"-h"}, Words{"-n", "--help"}}) {
     const std::string help = printed(words);
-    for (const char* option : {"--nodaemon", "--no-save", "--config", "--file", "--name", "--state-dir", "--rundir",
-                               "--pidfile", "--logfile", "--syslog", "--prefix", "--log-level", "--uid", "--gid", "--umask",
-                               "--chroot", "--check", "--list-services", "--notify-fd", "--version", "--rewind",
-                               "--no-keeper"}) {
+    for (const char* option : {"--nodaemon",  "--no-save", "--config",  "--file",     "--name",   "--state-dir",
+                               "--rundir",    "--pidfile", "--logfile", "--syslog",   "--prefix", "--log-level",
+                               "--uid",       "--gid",     "--umask",   "--chroot",   "--check",  "--list-services",
+                               "--notify-fd", "--version", "--rewind",  "--no-keeper"}) {
       CAPTURE(option);
       CHECK(help.find(option) != std::string::npos);
     }

@@ -110,8 +110,8 @@ TEST_CASE("pidfile: the end of the object frees it without removing it") {
   { const Pidfile pidfile = take_well(path, stale); }
   CHECK(read_text(path) == our_pid());
   Pidfile again = take_well(path, stale);
-  CHECK(stale == "the pidfile " + path + " was left over (it said '" + std::to_string(::getpid()) +
-                     "') and is overwritten");
+  CHECK(stale ==
+        "the pidfile " + path + " was left over (it said '" + std::to_string(::getpid()) + "') and is overwritten");
   again.remove();
 }
 
@@ -119,8 +119,9 @@ TEST_CASE("pidfile: an unlocked one is left over, whatever it says, and that is 
   const TemporaryDirectory directory;
   const std::string path = directory / "tapd.pid";
   const std::string living = std::to_string(::getppid());
-  for (const std::string& content : {std::string("999999\n"), living + "\n", std::string("1"), std::string("not a pid\nat all\n"),
-                                    std::string(5000, 'x'), std::string("\n"), std::string(3, '\0')}) {
+  for (const std::string& content :
+       {std::string("999999\n"), living + "\n", std::string("1"), std::string("not a pid\nat all\n"),
+        std::string(5000, 'x'), std::string("\n"), std::string(3, '\0')}) {
     CAPTURE(content);
     write_text(path, content);
     std::string stale;

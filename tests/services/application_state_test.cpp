@@ -167,8 +167,8 @@ TEST_CASE("application: sections of services that are not configured are kept bi
   Bytes opaque;
   for (int value = 0; value < 256; ++value) opaque += static_cast<char>(value);
   state::Archive archive = collected(*world.made({probe_definition("a")}));
-  const std::vector<state::Section> foreign{section("web", "web", opaque, 77), section("old", "probe", "not a number", 1),
-                                            section("empty", "nothing", "")};
+  const std::vector<state::Section> foreign{
+      section("web", "web", opaque, 77), section("old", "probe", "not a number", 1), section("empty", "nothing", "")};
   archive.sections.insert(archive.sections.end(), foreign.begin(), foreign.end());
   const auto application = world.made({probe_definition("a")});
   std::optional<state::StoredArchive> previous = stored(archive);

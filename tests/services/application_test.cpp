@@ -137,8 +137,8 @@ TEST_CASE("application: a port that cannot be opened stops everything, and is na
   const Result<void> started = world.application->start(std::move(sockets));
   REQUIRE(!started.ok());
   CHECK(started.error().exit_code() == 69);
-  CHECK(started.error().message == "service 'b', tcp:127.0.0.1:" + std::to_string(taken_port) +
-                                       ": cannot listen: address already in use");
+  CHECK(started.error().message ==
+        "service 'b', tcp:127.0.0.1:" + std::to_string(taken_port) + ": cannot listen: address already in use");
   CHECK(text_of(world.calls) == "start a, start b, stop b, stop a");
   world.loop.turn(2);
   CHECK(!can_connect(port));

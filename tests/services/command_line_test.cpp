@@ -136,8 +136,7 @@ TEST_CASE("one service: what is not given has its default") {
 
 TEST_CASE("one service: what is wrong is named by its option") {
   CHECK(refusal({}) == "--listen is missing: say where, for example --listen tcp:8888");
-  CHECK(refusal(listening("tcp:x")) ==
-        "--listen: endpoint 'tcp:x': the port is a number from 0 to 65535, not 'x'");
+  CHECK(refusal(listening("tcp:x")) == "--listen: endpoint 'tcp:x': the port is a number from 0 to 65535, not 'x'");
   ServiceArguments twice = listening("tcp:1");
   twice.listen.emplace_back("tcp:1:interface=127.0.0.1");
   CHECK(refusal(twice) == "--listen: tcp:1:interface=127.0.0.1 and tcp:1 are one place");
@@ -148,8 +147,7 @@ TEST_CASE("one service: what is wrong is named by its option") {
   }
   ServiceArguments idle = listening("tcp:1");
   idle.idle_timeout = "soon";
-  CHECK(refusal(idle) ==
-        "--idle-timeout: 'soon' is not a duration such as 300ms, 5s, 5min or a number of seconds");
+  CHECK(refusal(idle) == "--idle-timeout: 'soon' is not a duration such as 300ms, 5s, 5min or a number of seconds");
   ServiceArguments framing = listening("tcp:1");
   framing.options = {{"framing", "lines"}};
   CHECK(refusal(framing) == "--framing: 'lines' is not one of none|line; did you mean 'line'?");

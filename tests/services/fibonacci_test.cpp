@@ -78,11 +78,11 @@ TEST_CASE("fibonacci: with framing = line each line is a request, and each answe
 TEST_CASE("fibonacci: the numbers go on beyond 64 bits") {
   const std::unique_ptr<Service> service = make(fibonacci_kind());
   Client client(*service);
-  CHECK(answer_after(client, 90) == "7540113804746346429");    // F(92), the last that fits in a signed one
-  CHECK(client.ask("x") == "12200160415121876738");            // F(93), the last that fits in 64 bits
-  CHECK(client.ask("x") == "19740274219868223167");            // request 92, the first that does not
+  CHECK(answer_after(client, 90) == "7540113804746346429");  // F(92), the last that fits in a signed one
+  CHECK(client.ask("x") == "12200160415121876738");          // F(93), the last that fits in 64 bits
+  CHECK(client.ask("x") == "19740274219868223167");          // request 92, the first that does not
   CHECK(client.ask("x") == "31940434634990099905");
-  CHECK(answer_after(client, 200 - 95) == "280571172992510140037611932413038677189525");  // F(200)
+  CHECK(answer_after(client, 200 - 95) == "280571172992510140037611932413038677189525");                  // F(200)
   CHECK(answer_after(client, 100) == "222232244629420445529739893461909967206666939096499764990979600");  // F(300)
 }
 

@@ -22,12 +22,10 @@ OptionSpec spec_of(Type type) { return {"option", type, {"none", "line", "netstr
 Kind full_kind() {
   Kind kind;
   kind.name = "full";
-  kind.options = {{"greeting", Type::text, {}, "hello", "what to say"},
-                  {"framing", Type::choice, {"none", "line"}, "none", "how"},
-                  {"verbose", Type::boolean, {}, "false", "whether"},
-                  {"limit", Type::count, {}, "10", "how many"},
-                  {"push_every", Type::duration, {}, "5s", "how often"},
-                  {"buffer", Type::size, {}, "64KiB", "how much"}};
+  kind.options = {
+      {"greeting", Type::text, {}, "hello", "what to say"},  {"framing", Type::choice, {"none", "line"}, "none", "how"},
+      {"verbose", Type::boolean, {}, "false", "whether"},    {"limit", Type::count, {}, "10", "how many"},
+      {"push_every", Type::duration, {}, "5s", "how often"}, {"buffer", Type::size, {}, "64KiB", "how much"}};
   return kind;
 }
 
@@ -42,9 +40,9 @@ std::string refusal(Type type, const std::string& text) {
 
 TEST_CASE("option: each type takes its values, as they were written") {
   const std::vector<std::pair<Type, const char*>> good{
-      {Type::text, ""},       {Type::text, "any thing"}, {Type::choice, "line"}, {Type::boolean, "true"},
-      {Type::boolean, "false"}, {Type::count, "0"},      {Type::count, "42"},    {Type::duration, "5min"},
-      {Type::duration, "1.5"}, {Type::size, "64KiB"},    {Type::size, "0"}};
+      {Type::text, ""},         {Type::text, "any thing"}, {Type::choice, "line"}, {Type::boolean, "true"},
+      {Type::boolean, "false"}, {Type::count, "0"},        {Type::count, "42"},    {Type::duration, "5min"},
+      {Type::duration, "1.5"},  {Type::size, "64KiB"},     {Type::size, "0"}};
   for (const auto& [type, text] : good) {
     CAPTURE(text);
     const Result<std::string> value = spec_of(type).canonical(text);
@@ -60,8 +58,7 @@ TEST_CASE("option: each type says what it takes") {
   CHECK(refusal(Type::boolean, "yes") == "'yes' is not true or false");
   CHECK(refusal(Type::count, "-1") == "'-1' is not a whole number");
   CHECK(refusal(Type::count, "1.5") == "'1.5' is not a whole number");
-  CHECK(refusal(Type::duration, "soon") ==
-        "'soon' is not a duration such as 300ms, 5s, 5min or a number of seconds");
+  CHECK(refusal(Type::duration, "soon") == "'soon' is not a duration such as 300ms, 5s, 5min or a number of seconds");
   CHECK(refusal(Type::size, "64KB") == "'64KB' is not a size such as 64KiB or a number of bytes");
 }
 

@@ -20,10 +20,22 @@ struct Row {
 }  // namespace
 
 TEST_CASE("units: durations are milliseconds, and a bare number is seconds") {
-  const std::vector<Row> rows{{"300ms", 300},      {"0ms", 0},           {"5s", 5000},        {"1.5s", 1500},
-                              {"5min", 300'000},   {"2h", 7'200'000},    {"1d", 86'400'000},  {"10", 10'000},
-                              {"0", 0},            {"0.25", 250},        {"1.5", 1500},       {".5s", 500},
-                              {"0.4ms", 0},        {"0.5ms", 1},         {"007s", 7000},      {"0.1min", 6000},
+  const std::vector<Row> rows{{"300ms", 300},
+                              {"0ms", 0},
+                              {"5s", 5000},
+                              {"1.5s", 1500},
+                              {"5min", 300'000},
+                              {"2h", 7'200'000},
+                              {"1d", 86'400'000},
+                              {"10", 10'000},
+                              {"0", 0},
+                              {"0.25", 250},
+                              {"1.5", 1500},
+                              {".5s", 500},
+                              {"0.4ms", 0},
+                              {"0.5ms", 1},
+                              {"007s", 7000},
+                              {"0.1min", 6000},
                               {"9000000000000", 9'000'000'000'000'000}};
   for (const Row& row : rows) {
     CAPTURE(row.text);
@@ -32,18 +44,20 @@ TEST_CASE("units: durations are milliseconds, and a bare number is seconds") {
 }
 
 TEST_CASE("units: what is no duration is none") {
-  for (const char* text : {"", " ", "s", "ms", "5 s", " 5s", "5s ", "5sec", "5S", "5MIN", "-5s", "-0", "+5s", "5,5s", "1e3",
-                           "0x10", "inf", "nan", "infinity", "5min30s", "1.2.3", "5m", "9000000000001",
-                           "99999999999999999999999999999999d", "KiB"}) {
+  for (const char* text :
+       {"",    " ",    "s",        "ms",      "5 s",   " 5s",  "5s ",           "5sec",
+        "5S",  "5MIN", "-5s",      "-0",      "+5s",   "5,5s", "1e3",           "0x10",
+        "inf", "nan",  "infinity", "5min30s", "1.2.3", "5m",   "9000000000001", "99999999999999999999999999999999d",
+        "KiB"}) {
     CAPTURE(text);
     CHECK(!parse_duration_ms(text).has_value());
   }
 }
 
 TEST_CASE("units: sizes are bytes") {
-  const std::vector<Row> rows{{"0", 0},           {"1", 1},          {"64KiB", 65'536},      {"10MiB", 10'485'760},
-                              {"1GiB", 1 << 30},  {"7B", 7},         {"1.5KiB", 1536},       {"0.5GiB", 1 << 29},
-                              {"123456789", 123'456'789}};
+  const std::vector<Row> rows{
+      {"0", 0},  {"1", 1},         {"64KiB", 65'536},   {"10MiB", 10'485'760},     {"1GiB", 1 << 30},
+      {"7B", 7}, {"1.5KiB", 1536}, {"0.5GiB", 1 << 29}, {"123456789", 123'456'789}};
   for (const Row& row : rows) {
     CAPTURE(row.text);
     CHECK(parse_size_bytes(row.text) == row.value);

@@ -48,8 +48,8 @@ void check_definition(const tap::state::Definition& definition) {
   CHECK(fib.durability == "shutdown");
   CHECK(fib.connections_max == 100);
   CHECK(fib.idle_timeout_ms == 300'000);
-  CHECK(fib.options == std::map<std::string, std::string>{{"framing", "line"},
-                                                          {std::string("odd\0key", 7), "caf\xc3\xa9 <&>"}});
+  CHECK(fib.options ==
+        std::map<std::string, std::string>{{"framing", "line"}, {std::string("odd\0key", 7), "caf\xc3\xa9 <&>"}});
   const tap::state::ServiceDefinition echo{"echo", "echo", {}, "", 10'000, 0, {}};
   CHECK(definition.services[1] == echo);
 }
@@ -72,7 +72,8 @@ TEST_CASE("archive: the golden file of format 1 is read, every value of it") {
   REQUIRE(archive->sections.size() == 2);
   Bytes numbers;
   tap::put_le<std::uint32_t>(numbers, 1);
-  for (const std::uint64_t value : {3ULL, 865'075ULL, 475'899'324ULL, 12ULL, 1ULL, 999'999'999'999'999'999ULL, 100ULL}) {
+  for (const std::uint64_t value :
+       {3ULL, 865'075ULL, 475'899'324ULL, 12ULL, 1ULL, 999'999'999'999'999'999ULL, 100ULL}) {
     tap::put_le<std::uint64_t>(numbers, value);
   }
   CHECK(archive->sections[0].service == "fib");

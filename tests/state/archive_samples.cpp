@@ -91,8 +91,8 @@ Bytes build_archive(const std::vector<SectionImage>& sections) {
   Bytes table;
   for (const SectionImage& section : sections) {
     put_le<std::uint64_t>(table, out.size());
-    put_le<std::uint64_t>(table, kSectionHeaderBytes + section.service.size() + section.kind.size() +
-                                     section.payload.size());
+    put_le<std::uint64_t>(table,
+                          kSectionHeaderBytes + section.service.size() + section.kind.size() + section.payload.size());
     out += "SECT";
     for (const std::uint32_t value : {section.type, section.schema_version, section.codec}) put_le(out, value);
     put_le(out, static_cast<std::uint32_t>(section.service.size()));

@@ -48,7 +48,8 @@ TEST_CASE("definition: every truncation and every addition is refused") {
 }
 
 TEST_CASE("definition: a name is letters, digits, '.', '_' and '-', and begins with neither '.' nor '-'") {
-  for (const char* name : {"a", "Fibonacci", "fib-2", "fib.test_3", "_x", "0", "Z9"}) CHECK_MESSAGE(is_name(name), name);
+  for (const char* name : {"a", "Fibonacci", "fib-2", "fib.test_3", "_x", "0", "Z9"})
+    CHECK_MESSAGE(is_name(name), name);
   for (const char* name : {"", ".", "..", ".a", "-a", "a/b", "../x", "a b", "a\n", "caf\xc3\xa9", "a:b", "a\\b", "a@",
                            "a[", "a`", "a{", "a,"}) {
     CHECK_FALSE_MESSAGE(is_name(name), name);

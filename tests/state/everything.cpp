@@ -31,9 +31,21 @@ const state::StateCodec<Everything>& everything_codec() { return state::cereal_c
 
 Everything sample_everything() {
   Everything value;
-  value.numbers = {-128, -32768, std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int64_t>::min(),
-                   255,  65535,  std::numeric_limits<std::uint32_t>::max(), std::numeric_limits<std::uint64_t>::max(),
-                   -1,   1,      'x', true, 1.5F, -0.1, Colour::green};
+  value.numbers = {-128,
+                   -32768,
+                   std::numeric_limits<std::int32_t>::min(),
+                   std::numeric_limits<std::int64_t>::min(),
+                   255,
+                   65535,
+                   std::numeric_limits<std::uint32_t>::max(),
+                   std::numeric_limits<std::uint64_t>::max(),
+                   -1,
+                   1,
+                   'x',
+                   true,
+                   1.5F,
+                   -0.1,
+                   Colour::green};
   value.text = std::string("a\0b", 3);
   value.bytes = {0, 1, 255};
   value.flags = {true, false, true};

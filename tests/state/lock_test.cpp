@@ -49,6 +49,13 @@ StoreLock acquired(const Fd& dir) {
   return std::move(lock).value();
 }
 
+/// What LOCK holds after an announcement.
+std::string content(int pid, const std::string& stopping, const std::string& stop_timeout_ms,
+                    const std::string& clean) {
+  return "pid " + std::to_string(pid) + "\nstopping " + stopping + "\nstop_timeout_ms " + stop_timeout_ms + "\nclean " +
+         clean + "\n";
+}
+
 bool is_held(const Fd& dir) {
   LockHolder holder;
   const auto held = StoreLock::held(dir.get(), holder);
@@ -79,11 +86,13 @@ struct Holder {
 };
 
 [[noreturn]] void hold_and_let_go(const TemporaryDirectory& directory, const LockHolder& announced, int attempts,
-                                 const Fd& say) {
+                                  const Fd& say) {
   const Fd dir(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const auto lock = StoreLock::acquire(dir.get(), "x.state");
   if (!lock.ok()) ::_exit(1);
-  lock->announce({static_cast<int>(::getpid()), announced.stopping, announced.stop_timeout_ms});
+  LockHolder self = announced;
+  self.pid = static_cast<int>(::getpid());
+  lock->announce(self);
   const Fd watch(::inotify_init1(IN_CLOEXEC));
   if (::inotify_add_watch(watch.get(), (directory / "LOCK").c_str(), IN_OPEN) < 0) ::_exit(2);
   if (::write(say.get(), "h", 1) != 1) ::_exit(5);
@@ -123,8 +132,7 @@ TEST_CASE("lock: the first one gets it, and LOCK says who") {
   const Fd dir = open_dir(directory);
   {
     const StoreLock lock = acquired(dir);
-    CHECK(read_text(directory / "LOCK") ==
-          "pid " + std::to_string(::getpid()) + "\nstopping 0\nstop_timeout_ms 0\n");
+    CHECK(read_text(directory / "LOCK") == content(::getpid(), "0", "0", "1"));
     LockHolder holder;
     REQUIRE(StoreLock::held(dir.get(), holder).ok());
     CHECK(is_held(dir));
@@ -183,7 +191,7 @@ TEST_CASE("lock: an inherited descriptor is the lock") {
       return StoreLock::inherited(Fd(::fcntl(lock.fd(), F_DUPFD_CLOEXEC, 3)));
     }();
     CHECK(is_held(dir));
-    inherited.announce({7, false, 0});
+    inherited.announce({7, false, 0, false});
     CHECK(read_text(directory / "LOCK").rfind("pid 7\n", 0) == 0);
   }
   CHECK_FALSE(is_held(dir));
@@ -192,7 +200,7 @@ TEST_CASE("lock: an inherited descriptor is the lock") {
 TEST_CASE("lock: a holder that is stopping is waited for, beyond the second look") {
   const TemporaryDirectory directory;
   // An attempt every 5 ms at most: the 80th comes after 395 ms, when a serving holder would have been given up.
-  const Holder holder = start_holder(directory, {0, true, 20'000}, 80);
+  const Holder holder = start_holder(directory, {0, true, 20'000, false}, 80);
   wait_until_holding(holder);
   const Fd dir = open_dir(directory);
   const auto start = Clock::now();
@@ -206,7 +214,7 @@ TEST_CASE("lock: a holder that is stopping is waited for, beyond the second look
 
 TEST_CASE("lock: a holder that lets go before the second look is waited for") {
   const TemporaryDirectory directory;
-  const Holder holder = start_holder(directory, {0, false, 0}, 3);
+  const Holder holder = start_holder(directory, {0, false, 0, false}, 3);
   wait_until_holding(holder);
   const Fd dir = open_dir(directory);
   CHECK(StoreLock::acquire(dir.get(), "x.state").ok());
@@ -218,7 +226,7 @@ TEST_CASE("lock: a holder that is stopping for too long is given up") {
   const TemporaryDirectory directory;
   const Fd dir = open_dir(directory);
   const StoreLock lock = acquired(dir);
-  lock.announce({77, true, 0});
+  lock.announce({77, true, 0, false});
   const auto start = Clock::now();
   const Error error = error_of(StoreLock::acquire(dir.get(), "x.state"));
   CHECK(ms_since(start) >= StoreLock::kSavingGraceMs);
@@ -229,10 +237,10 @@ TEST_CASE("lock: a holder that is stopping for too long is given up") {
 TEST_CASE("lock: what an unlocked LOCK says means nothing") {
   const TemporaryDirectory directory;
   const Fd dir = open_dir(directory);
-  write_text(directory / "LOCK", "pid 1\nstopping 1\nstop_timeout_ms 3600000\n");
+  write_text(directory / "LOCK", "pid 1\nstopping 1\nstop_timeout_ms 3600000\nclean 1\n");
   CHECK_FALSE(is_held(dir));
   const StoreLock lock = acquired(dir);
-  CHECK(read_text(directory / "LOCK") == "pid " + std::to_string(::getpid()) + "\nstopping 0\nstop_timeout_ms 0\n");
+  CHECK(read_text(directory / "LOCK") == content(::getpid(), "0", "0", "1"));
 }
 
 TEST_CASE("lock: what a holder announces is read, unknown and broken lines are passed over") {
@@ -241,14 +249,15 @@ TEST_CASE("lock: what a holder announces is read, unknown and broken lines are p
   const StoreLock lock = acquired(dir);
   const auto read = [&](const std::string& content) {
     write_text(directory / "LOCK", content);
-    LockHolder holder{-1, false, 1};
+    LockHolder holder{-1, false, 1, true};
     const auto held = StoreLock::held(dir.get(), holder);
     REQUIRE(held.ok());
     CHECK(*held);
     return std::to_string(holder.pid) + " " + (holder.stopping ? "stopping " : "serving ") +
-           std::to_string(holder.stop_timeout_ms);
+           std::to_string(holder.stop_timeout_ms) + (holder.clean ? " clean" : "");
   };
   CHECK(read("pid 12\nstopping 1\nstop_timeout_ms 2500\n") == "12 stopping 2500");
+  CHECK(read("clean 1\npid 12\nstopping 1\nstop_timeout_ms 2500\n") == "12 stopping 2500 clean");
   CHECK(read("colour blue\npid 12\n\nnothing\nstop_timeout_ms 5\nstopping 0") == "12 serving 5");
   CHECK(read("") == "0 serving 0");
   CHECK(read("pid\nstopping\n") == "0 serving 0");
@@ -257,14 +266,31 @@ TEST_CASE("lock: what a holder announces is read, unknown and broken lines are p
   CHECK(read(std::string("pid 3\n\0\0\0\n", 10)) == "3 serving 0");
 }
 
+TEST_CASE("lock: whether the holder before ended cleanly is told to the next one, also when that one ends as well") {
+  const TemporaryDirectory directory;
+  const Fd dir = open_dir(directory);
+  {
+    const StoreLock first = acquired(dir);
+    CHECK(first.was_clean());
+    first.announce({1, false, 0, false});
+  }
+  for (int times = 0; times < 2; ++times) CHECK_FALSE(acquired(dir).was_clean());
+  {
+    const StoreLock saved = acquired(dir);
+    saved.announce({1, true, 0, true});
+  }
+  CHECK(acquired(dir).was_clean());
+  CHECK(acquired(dir).was_clean());
+}
+
 TEST_CASE("lock: a shorter announcement leaves nothing of a longer one") {
   const TemporaryDirectory directory;
   const Fd dir = open_dir(directory);
   const StoreLock lock = acquired(dir);
-  lock.announce({1'234'567, true, 1'000'000});
-  CHECK(read_text(directory / "LOCK") == "pid 1234567\nstopping 1\nstop_timeout_ms 1000000\n");
-  lock.announce({1, false, 2});
-  CHECK(read_text(directory / "LOCK") == "pid 1\nstopping 0\nstop_timeout_ms 2\n");
+  lock.announce({1'234'567, true, 1'000'000, false});
+  CHECK(read_text(directory / "LOCK") == content(1'234'567, "1", "1000000", "0"));
+  lock.announce({1, false, 2, true});
+  CHECK(read_text(directory / "LOCK") == content(1, "0", "2", "1"));
 }
 
 TEST_CASE("lock: without a LOCK nobody holds anything, and looking makes none") {

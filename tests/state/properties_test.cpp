@@ -103,10 +103,17 @@ Everything any_everything() {
   if (*rc::gen::arbitrary<bool>()) e.maybe_text = any_text();
   if (*rc::gen::arbitrary<bool>()) e.maybe_leaf = any_leaf();
   switch (*rc::gen::inRange(0, 4)) {
-    case 1: e.choice = any_number<std::int32_t>(); break;
-    case 2: e.choice = any_text(); break;
-    case 3: e.choice = any_leaf(); break;
-    default: break;
+    case 1:
+      e.choice = any_number<std::int32_t>();
+      break;
+    case 2:
+      e.choice = any_text();
+      break;
+    case 3:
+      e.choice = any_leaf();
+      break;
+    default:
+      break;
   }
   e.triple = {any_number<std::int32_t>(), any_text(), *rc::gen::arbitrary<bool>()};
   e.pair = {any_text(), any_double()};

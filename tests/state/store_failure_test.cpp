@@ -166,9 +166,11 @@ TEST_CASE("store: what is no archive is not adopted") {
 TEST_CASE("store: an archive whose name would lead out of the store is refused, and nothing is written") {
   StoreDirectory outer;
   REQUIRE(::mkdir((outer.directory / "store").c_str(), 0700) == 0);
-  auto inside = tap::state::Store(tap::Fd(::open((outer.directory / "store").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-  const std::vector<std::string> evil{"../escaped", outer.directory / "escaped", "sub/x", "", ".", ".hidden",
-                                      std::string("a\0b", 3), std::string(300, 'n'), "new\nline"};
+  auto inside =
+      tap::state::Store(tap::Fd(::open((outer.directory / "store").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  const std::vector<std::string> evil{
+      "../escaped",           outer.directory / "escaped", "sub/x",    "", ".", ".hidden",
+      std::string("a\0b", 3), std::string(300, 'n'),       "new\nline"};
   for (const std::string& name : evil) {
     const Archive archive = with_name(name);
     const Bytes bytes = encode_archive(archive);

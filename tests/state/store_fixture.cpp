@@ -46,7 +46,6 @@ Bytes damaged_bytes(std::uint64_t number) {
   return bytes;
 }
 
-StoreDirectory::StoreDirectory()
-    : store(Fd(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))) {}
+StoreDirectory::StoreDirectory() : store(Fd(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))) {}
 
 }  // namespace tap::tests

@@ -145,7 +145,8 @@ TEST_CASE("rewind: everything is moved aside, nothing is deleted, and a child li
   CHECK(child->archive.ancestors.empty());
   CHECK(child->archive.definition == old.definition);
   CHECK(child->archive.sections == old.sections);
-  CHECK(names(dir.files()) == Names{"Sample-10.tap", "quarantine/", "quarantine/Sample-8.tap", "quarantine/Sample-9.tap"});
+  CHECK(names(dir.files()) ==
+        Names{"Sample-10.tap", "quarantine/", "quarantine/Sample-8.tap", "quarantine/Sample-9.tap"});
   for (const char* name : {"Sample-8.tap", "Sample-9.tap"}) {
     CHECK((dir.read(std::string("quarantine/") + name) == before.at(name)));
   }
@@ -181,8 +182,8 @@ TEST_CASE("rewind: a store whose newest archive is damaged is left behind too, d
   const auto child = dir.store.rewind(generation(7), digest_of(generation(7)));
   REQUIRE(child.ok());
   CHECK(child->archive.generation == 10);
-  CHECK(names(dir.files()) == Names{"Sample-10.tap", "quarantine/", "quarantine/Sample-7.tap", "quarantine/Sample-8.tap",
-                                    "quarantine/Sample-9.tap"});
+  CHECK(names(dir.files()) == Names{"Sample-10.tap", "quarantine/", "quarantine/Sample-7.tap",
+                                    "quarantine/Sample-8.tap", "quarantine/Sample-9.tap"});
   CHECK((dir.read("quarantine/Sample-8.tap") == tap::tests::damaged_bytes(8)));
 }
 

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/state/archive_equal.hpp"
 #include "tests/state/archive_samples.hpp"
@@ -92,20 +93,22 @@ TEST_CASE("store: what an interrupted save left is removed and said") {
   dir.put("Sample-8.tap.tmp", generation_bytes(8));
   dir.put("other.tmp", "");
   CHECK((*dir.store.load())->archive.generation == 7);
-  CHECK(names(dir.files()) == Names{"Sample-7.tap"});
-  CHECK(dir.store.take_report().size() == 2);
+  CHECK(names(dir.files()) == Names{"Sample-7.tap", "other.tmp"});
+  CHECK(dir.store.take_report() == Names{"removed Sample-8.tap.tmp, the rest of an interrupted save"});
 }
 
 TEST_CASE("store: a save goes on over what an interrupted one left") {
   StoreDirectory dir;
-  for (const std::uint64_t number : {5U, 6U, 7U}) dir.put("Sample-" + std::to_string(number) + ".tap", generation_bytes(number));
+  for (const std::uint64_t number : {5U, 6U, 7U})
+    dir.put("Sample-" + std::to_string(number) + ".tap", generation_bytes(number));
   dir.put("Sample-8.tap.tmp", "half of generation eight");
   REQUIRE(dir.store.save(generation(8)).ok());
   CHECK(names(dir.files()) == Names{"Sample-7.tap", "Sample-8.tap"});
 }
 
 TEST_CASE("store: a damaged newest archive is 65, names the older one, and every file stays as it is") {
-  for (const std::string& broken : {damaged_bytes(8), std::string(), generation_bytes(8).substr(0, 500), std::string("text")}) {
+  for (const std::string& broken :
+       {damaged_bytes(8), std::string(), generation_bytes(8).substr(0, 500), std::string("text")}) {
     StoreDirectory dir;
     dir.put("Sample-7.tap", generation_bytes(7));
     dir.put("Sample-8.tap", broken);
@@ -192,10 +195,53 @@ TEST_CASE("store: an archive that somebody has renamed is 65") {
   CHECK((dir.files() == before));
 }
 
+TEST_CASE("store: a look at it clears nothing away and moves nothing") {
+  StoreDirectory dir;
+  dir.put("Sample-9.tap.tmp", "half");
+  Snapshot before = dir.files();
+  CHECK_FALSE(dir.store.load(true)->has_value());
+  CHECK((dir.files() == before));
+  dir.put("Sample-7.tap", damaged_bytes(7));
+  dir.put("Sample-8.tap", generation_bytes(8));
+  before = dir.files();
+  const auto looked = dir.store.load(true);
+  REQUIRE(looked.ok());
+  CHECK(equal((*looked)->archive, generation(8)));
+  CHECK((dir.files() == before));
+  CHECK(dir.store.take_report().empty());
+}
+
+TEST_CASE("store: it knows which files are its own") {
+  for (const char* name : {"LOCK", "quarantine", "Sample-1.tap", "Sample-1.tap.tmp", "a-b-12.tap"}) {
+    CHECK_MESSAGE(tap::state::Store::owns(name), std::string(name));
+  }
+  for (const char* name : {"", "tap", "notes", "LOCK.tmp2", "Sample.tap", "Sample-shutdown.tap", "x.tmp", "-1.tap",
+                           ".tmp", "Sample-1.tap.bak", "Sample-x.tap"}) {
+    CHECK_FALSE_MESSAGE(tap::state::Store::owns(name), std::string(name));
+  }
+}
+
+TEST_CASE("store: a link in the place of the newest archive is 65, and what it leads to is not read") {
+  StoreDirectory dir;
+  StoreDirectory elsewhere;
+  elsewhere.put("Sample-8.tap", generation_bytes(8));
+  const std::string target = elsewhere.directory / "Sample-8.tap";
+  const std::string link = dir.directory / "Sample-8.tap";
+  REQUIRE(::symlink(target.c_str(), link.c_str()) == 0);
+  CHECK(says(error_of(dir.store.load()), "Sample-8.tap is a symbolic link"));
+  REQUIRE(::unlink(link.c_str()) == 0);
+  REQUIRE(::link(target.c_str(), link.c_str()) == 0);
+  const Error error = error_of(dir.store.load());
+  CHECK(error.fault == Fault::damaged);
+  CHECK(says(error, "hard link"));
+  CHECK(tap::state::read_archive_file(link).ok());
+}
+
 TEST_CASE("store: files of other names are not looked at") {
   StoreDirectory dir;
-  for (const char* name : {"LOCK", "Sample-shutdown.tap", "Sample.tap", "-5.tap", "Sample-.tap", "Sample-5x.tap", "notes",
-                           "Sample-99.tap.bak", "Sample-99999999999999999999999.tap", "Sample--.tap", "Sample-1.wal"}) {
+  for (const char* name :
+       {"LOCK", "Sample-shutdown.tap", "Sample.tap", "-5.tap", "Sample-.tap", "Sample-5x.tap", "notes",
+        "Sample-99.tap.bak", "Sample-99999999999999999999999.tap", "Sample--.tap", "Sample-1.wal"}) {
     dir.put(name, "something else");
   }
   const Snapshot before = dir.files();

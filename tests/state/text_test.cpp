@@ -91,13 +91,46 @@ TEST_CASE("text: an archive reads back from JSON and XML as it was") {
 }
 
 TEST_CASE("text: every string survives that cereal's own text would change") {
-  const std::vector<std::string> strings{std::string("nul\0inside", 10), std::string(1, '\0'), "\x01\x02", "\x1b[0m",
-                                         "\x7f", "tab\t", "line\nline", "\r\n", " leading", "trailing ", " ", "  ",
-                                         "base64:", "base64:eHg=", "base64:not base64", "\xff\xfe", "\xc0\x80",
-                                         "\xed\xa0\x80", "\xef\xbf\xbe", "\xef\xbf\xbf", "\xf4\x90\x80\x80", "\xe2\x82",
-                                         "\"quoted\"", "back\\slash", "<tag>", "&amp;", "<&>", "]]>", "<![CDATA[x]]>",
-                                         "<!-- x -->", "&#0;", "caf\xc3\xa9", "\xf0\x9f\x98\x80", "\xc2\x85",
-                                         "\xe2\x80\xa8", "\xef\xbb\xbf", "null", "true", "{}", ""};
+  const std::vector<std::string> strings{std::string("nul\0inside", 10),
+                                         std::string(1, '\0'),
+                                         "\x01\x02",
+                                         "\x1b[0m",
+                                         "\x7f",
+                                         "tab\t",
+                                         "line\nline",
+                                         "\r\n",
+                                         " leading",
+                                         "trailing ",
+                                         " ",
+                                         "  ",
+                                         "base64:",
+                                         "base64:eHg=",
+                                         "base64:not base64",
+                                         "\xff\xfe",
+                                         "\xc0\x80",
+                                         "\xed\xa0\x80",
+                                         "\xef\xbf\xbe",
+                                         "\xef\xbf\xbf",
+                                         "\xf4\x90\x80\x80",
+                                         "\xe2\x82",
+                                         "\"quoted\"",
+                                         "back\\slash",
+                                         "<tag>",
+                                         "&amp;",
+                                         "<&>",
+                                         "]]>",
+                                         "<![CDATA[x]]>",
+                                         "<!-- x -->",
+                                         "&#0;",
+                                         "caf\xc3\xa9",
+                                         "\xf0\x9f\x98\x80",
+                                         "\xc2\x85",
+                                         "\xe2\x80\xa8",
+                                         "\xef\xbb\xbf",
+                                         "null",
+                                         "true",
+                                         "{}",
+                                         ""};
   Everything value = sample_everything();
   value.texts = strings;
   Archive archive = archive_with(value);
@@ -126,8 +159,10 @@ TEST_CASE("text: plain text stays readable, and anything else is base64") {
 TEST_CASE("text: numbers at their extremes, not a number and infinities survive") {
   Everything value;
   using Limits = std::numeric_limits<double>;
-  value.doubles = {Limits::quiet_NaN(), Limits::infinity(), -Limits::infinity(), -0.0, Limits::max(), Limits::lowest(),
-                   Limits::min(), Limits::denorm_min(), Limits::epsilon(), 0.1, 1.0 / 3, 1e-7, 123456789012345678.0};
+  value.doubles = {
+      Limits::quiet_NaN(), Limits::infinity(),   -Limits::infinity(), -0.0, Limits::max(), Limits::lowest(),
+      Limits::min(),       Limits::denorm_min(), Limits::epsilon(),   0.1,  1.0 / 3,       1e-7,
+      123456789012345678.0};
   for (const auto i64 : {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()}) {
     value.numbers.i64 = i64;
     value.numbers.ll = i64;
@@ -257,11 +292,29 @@ TEST_CASE("text: a changed byte here and there is refused or read, and never kil
 
 TEST_CASE("text: what is no archive at all is refused") {
   for (const TextFormat format : kFormats) {
-    for (const std::string text :
-         {"", " ", "{}", "[]", "null", "5", "\"x\"", "{\"tapd\": {}}", "{\"tapd\": []}", "{\"tapd\": null}", "<",
-          "<cereal/>", "<cereal></cereal>", "<cereal><tapd/></cereal>", "<x/>", "<?xml", "<!--", "<![CDATA[", "\xff\xfe",
-          "this is a text file\n", "<cereal><tapd><format_version/></tapd></cereal>",
-          "<cereal><tapd><format_version>1</format_version></tapd></cereal>", "{\"tapd\": {\"format_version\": 1}}"}) {
+    for (const std::string text : {"",
+                                   " ",
+                                   "{}",
+                                   "[]",
+                                   "null",
+                                   "5",
+                                   "\"x\"",
+                                   "{\"tapd\": {}}",
+                                   "{\"tapd\": []}",
+                                   "{\"tapd\": null}",
+                                   "<",
+                                   "<cereal/>",
+                                   "<cereal></cereal>",
+                                   "<cereal><tapd/></cereal>",
+                                   "<x/>",
+                                   "<?xml",
+                                   "<!--",
+                                   "<![CDATA[",
+                                   "\xff\xfe",
+                                   "this is a text file\n",
+                                   "<cereal><tapd><format_version/></tapd></cereal>",
+                                   "<cereal><tapd><format_version>1</format_version></tapd></cereal>",
+                                   "{\"tapd\": {\"format_version\": 1}}"}) {
       CHECK_MESSAGE(error_of(from_text(text, format, types)).fault == Fault::damaged, text);
     }
     CHECK(says(error_of(from_text(std::string("{\0}", 3), format, types)), "NUL byte"));
@@ -301,10 +354,13 @@ TEST_CASE("text: nesting that is hidden from a careless count is refused too") {
   }
   const std::string nested = "<cereal>" + repeated("<a>", kLevels);
   for (const std::string& start : {"<?xml a='?>" + repeated("</a>", kLevels) + "'?>", std::string("<?xml a='?><!--'?>"),
-                                  std::string("<?xmla='?>'?><!--'?>"), std::string("<?XML a='?><!--'?>"),
-                                  std::string("<?x <!-- ?>"), std::string("<!x <!-- >"), std::string("</cereal>")}) {
+                                   std::string("<?xmla='?>'?><!--'?>"), std::string("<?XML a='?><!--'?>"),
+                                   std::string("<?x <!-- ?>"), std::string("<!x <!-- >"), std::string("</cereal>")}) {
     CHECK(refusal_in_child(start + nested + "-->", TextFormat::xml).rfind("65 ", 0) == 0);
   }
+  // What follows is one attribute to the one, and another's elements to the other.
+  const std::string quoted = "<?xml a='?><x b=\"'?>" + nested + "\"/>";
+  CHECK(refusal_in_child(quoted, TextFormat::xml).rfind("65 ", 0) == 0);
   CHECK(refusal_in_child("<cereal><a'>" + repeated("<a>", kLevels) + "'", TextFormat::xml).rfind("65 ", 0) == 0);
 }
 

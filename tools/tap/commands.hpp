@@ -39,7 +39,5 @@ struct ShowOptions {
 [[nodiscard]] Result<state::StoredArchive> read_any(const std::string& path);
 /// The state types of the known kinds.
 [[nodiscard]] state::StateTypes state_types(const services::Registry& kinds);
-/// "2026-11-21T23:25:17Z"
-[[nodiscard]] std::string time_text(std::uint64_t ms);
 
 }  // namespace tap::tools

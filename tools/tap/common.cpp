@@ -1,8 +1,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <ctime>
-
 #include "state/files.hpp"
 #include "tools/tap/commands.hpp"
 
@@ -40,14 +38,6 @@ state::StateTypes state_types(const services::Registry& kinds) {
     const services::Kind* kind = kinds.find(name);
     return kind == nullptr ? nullptr : kind->state;
   };
-}
-
-std::string time_text(std::uint64_t ms) {
-  const auto seconds = static_cast<std::time_t>(ms / 1000);
-  std::tm utc{};
-  if (::gmtime_r(&seconds, &utc) == nullptr) return "?";
-  char text[40];
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
 }
 
 }  // namespace tap::tools

@@ -74,10 +74,14 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const bool about_diff = argc > 1 && std::string_view(argv[1]) == "diff";
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+    std::fprintf(stderr, "tap: standard output cannot be written\n");
+    return about_diff ? kDiffTrouble : static_cast<int>(Fault::internal);
   } catch (const std::exception& thrown) {
     std::fprintf(stderr, "tap: %s\n", thrown.what());
-    return static_cast<int>(Fault::internal);
+    return about_diff ? kDiffTrouble : static_cast<int>(Fault::internal);
   }
 }

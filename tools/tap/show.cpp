@@ -48,6 +48,13 @@ void print_service(const state::ServiceDefinition* definition, const Json* secti
   std::printf("\n  %s (%s)%s\n", name.c_str(), kind.c_str(), definition == nullptr ? ": kept, not configured" : "");
   if (definition != nullptr) {
     for (const std::string& endpoint : definition->listen) print_field(4, "listen", endpoint);
+    if (!definition->durability.empty()) print_field(4, "durability", definition->durability);
+    if (definition->connections_max != state::kDefaultConnectionsMax) {
+      print_field(4, "max connections", std::to_string(definition->connections_max));
+    }
+    if (definition->idle_timeout_ms != 0) {
+      print_field(4, "idle timeout", services::duration_text(definition->idle_timeout_ms));
+    }
     for (const auto& [option, value] : definition->options) print_field(4, option, value);
   }
   if (section == nullptr) return;
@@ -67,7 +74,7 @@ void print_table(const state::StoredArchive& stored, const Json& document, bool 
   if (!archive.parent.none()) {
     print_field(2, "rewound from", archive.parent.text() + ", generation " + std::to_string(archive.parent_generation));
   }
-  print_field(2, "saved", time_text(archive.created_ms) + " by " + archive.writer);
+  print_field(2, "saved", services::time_text(archive.created_ms) + " by " + archive.writer);
   print_field(2, "durability", archive.definition.durability);
   print_field(2, "stop timeout", services::duration_text(archive.definition.stop_timeout_ms));
   print_field(2, "sha256", stored.digest.text());
@@ -139,7 +146,7 @@ Result<void> list(const std::string& directory) {
       if (archive.definition.find(section.service) == nullptr) services += ", (" + section.service + ")";
     }
     std::printf("%-32s %10llu  %-20s  %s\n", entry.file.c_str(), static_cast<unsigned long long>(entry.generation),
-                time_text(archive.created_ms).c_str(), services.c_str());
+                services::time_text(archive.created_ms).c_str(), services.c_str());
   }
   return {};
 }

@@ -1,21 +1,10 @@
 #include <cstdio>
 
+#include "services/definition_check.hpp"
 #include "tools/tap/commands.hpp"
 
 namespace tap::tools {
 namespace {
-
-/// The checksums were right when it was read; here each state is decoded by its kind.
-Result<void> check_states(const state::Archive& archive, const services::Registry& kinds) {
-  for (const state::Section& section : archive.sections) {
-    const services::Kind* kind = kinds.find(section.kind);
-    if (kind == nullptr || kind->state == nullptr) continue;
-    if (Result<void> checked = kind->state->check(section.payload, section.schema_version); !checked) {
-      return std::move(checked.error()).with("the state of service '" + section.service + "'");
-    }
-  }
-  return {};
-}
 
 Result<void> verify_one(const std::string& name, const Result<state::StoredArchive>& stored,
                         const services::Registry& kinds) {
@@ -23,7 +12,7 @@ Result<void> verify_one(const std::string& name, const Result<state::StoredArchi
     std::printf("%s: BAD: %s\n", name.c_str(), stored.error().message.c_str());
     return stored.error();
   }
-  if (Result<void> checked = check_states(stored->archive, kinds); !checked) {
+  if (Result<void> checked = services::check_states(stored->archive, kinds); !checked) {
     std::printf("%s: BAD: %s\n", name.c_str(), checked.error().message.c_str());
     return checked;
   }
@@ -40,7 +29,7 @@ Result<void> verify(const std::string& path, const services::Registry& kinds) {
   if (!store) return std::move(store).error();
   Result<std::vector<state::StoreEntry>> entries = store->list();
   if (!entries) return std::move(entries.error()).with(path);
-  if (entries->empty()) std::printf("%s: holds no archives\n", path.c_str());
+  if (entries->empty()) return Error{Fault::no_input, path + " holds no archives: it is not a store, or an empty one"};
   Result<void> worst;
   for (const state::StoreEntry& entry : *entries) {
     const Result<void> checked = verify_one(path + "/" + entry.file, entry.content, kinds);

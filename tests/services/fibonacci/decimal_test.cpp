@@ -37,9 +37,9 @@ std::string sum(const std::string& a, const std::string& b) {
 /// Digits of a number with 0 to 20 limbs, with runs of nines and zeros more often than chance would have them.
 std::string any_digits() {
   std::string digits;
-  const auto limb = rc::gen::oneOf(rc::gen::inRange<std::uint64_t>(0, Decimal::kBase),
-                                   rc::gen::element<std::uint64_t>(0, 1, Decimal::kBase - 1, 999'999'999,
-                                                                   1'000'000'000, Decimal::kBase / 10));
+  const auto limb = rc::gen::oneOf(
+      rc::gen::inRange<std::uint64_t>(0, Decimal::kBase),
+      rc::gen::element<std::uint64_t>(0, 1, Decimal::kBase - 1, 999'999'999, 1'000'000'000, Decimal::kBase / 10));
   for (int i = *rc::gen::inRange(0, 20); i > 0; --i) {
     const std::string piece = std::to_string(*limb);
     digits += std::string(18 - piece.size(), '0') + piece;
@@ -143,8 +143,9 @@ TEST_CASE("decimal: what is not a natural number is refused and shown") {
 
 TEST_CASE("decimal: limbs out of range or with a leading zero are refused") {
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
-  const std::vector<std::vector<std::uint64_t>> bad{{0}, {1, 0}, {0, 0}, {Decimal::kBase}, {kMost}, {kMost, 1},
-                                                    {1, Decimal::kBase}, {1, Decimal::kBase, 1}, {5, 0, 0}};
+  const std::vector<std::vector<std::uint64_t>> bad{
+      {0},      {1, 0}, {0, 0}, {Decimal::kBase}, {kMost}, {kMost, 1}, {1, Decimal::kBase}, {1, Decimal::kBase, 1},
+      {5, 0, 0}};
   for (const auto& limbs : bad) {
     const auto error = error_of(Decimal::from_limbs(limbs));
     CHECK(error.fault == Fault::damaged);

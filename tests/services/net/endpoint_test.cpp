@@ -166,7 +166,8 @@ TEST_CASE("endpoint: an unknown type names the nearest, a planned one says so") 
   CHECK(refusal("/run/x.sock") == "there is no endpoint type '/run/x.sock'" + look);
   for (const char* planned : {"tls:443:privateKey=k:certKey=c", "ssl:443", "systemd:name=fib", "haproxy:tcp:8888"}) {
     const std::string text = planned;
-    CHECK(refusal(text) == "endpoints of type '" + text.substr(0, text.find(':')) + "' are not served yet by this version");
+    CHECK(refusal(text) ==
+          "endpoints of type '" + text.substr(0, text.find(':')) + "' are not served yet by this version");
   }
 }
 

@@ -80,7 +80,9 @@ TEST_CASE("reactor: a timer runs when the virtual clock has come to it, and not 
 TEST_CASE("reactor: a dropped timer does not run") {
   Loop loop;
   bool called = false;
-  { const Timer dropped = loop.reactor.call_later(0, [&] { called = true; }); }
+  {
+    const Timer dropped = loop.reactor.call_later(0, [&] { called = true; });
+  }
   loop.turn(3);
   CHECK(!called);
 }
@@ -267,7 +269,8 @@ TEST_CASE("reactor: a handle that was left open at its end is a bug that it name
     Reactor reactor(log);
     static uv_timer_t leaked;
     uv_timer_init(reactor.loop(), &leaked);
-    uv_timer_start(&leaked, [](uv_timer_t*) {}, 1000, 1000);
+    uv_timer_start(
+        &leaked, [](uv_timer_t*) {}, 1000, 1000);
   });
   CHECK(end.signal == SIGABRT);
   CHECK(end.err.find("reactor.cpp") != std::string::npos);

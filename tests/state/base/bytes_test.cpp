@@ -61,8 +61,8 @@ TEST_CASE("byte reader: a read past the end yields zero and spoils everything af
 
 TEST_CASE("byte reader: a length near 2^64 does not wrap around") {
   const Bytes bytes("abcd");
-  for (const std::uint64_t length : {std::uint64_t{3}, std::numeric_limits<std::uint64_t>::max(),
-                                     std::numeric_limits<std::uint64_t>::max() - 1}) {
+  for (const std::uint64_t length :
+       {std::uint64_t{3}, std::numeric_limits<std::uint64_t>::max(), std::numeric_limits<std::uint64_t>::max() - 1}) {
     ByteReader reader(bytes);
     CHECK(reader.take(2) == "ab");
     CHECK(reader.take(length).empty());

@@ -39,6 +39,5 @@ TEST_CASE("suggest: two swapped letters count as one change, two wrong ones as t
 TEST_CASE("suggest: a very long word is not compared at all") {
   const std::string word(65, 'a');
   CHECK(did_you_mean(word, {word}).empty());
-  CHECK(did_you_mean(std::string(64, 'a'), {std::string(63, 'a')}) ==
-        "; did you mean '" + std::string(63, 'a') + "'?");
+  CHECK(did_you_mean(std::string(64, 'a'), {std::string(63, 'a')}) == "; did you mean '" + std::string(63, 'a') + "'?");
 }

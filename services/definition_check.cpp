@@ -1,0 +1,66 @@
+#include "services/definition_check.hpp"
+
+#include <set>
+#include <vector>
+
+#include "services/command_line.hpp"
+#include "services/net/endpoint.hpp"
+
+namespace tap::services {
+namespace {
+
+Error wrong(std::string message) { return Error{Fault::config, std::move(message)}; }
+
+Result<void> check_endpoints(const state::ServiceDefinition& service, std::vector<net::Endpoint>& taken) {
+  if (service.listen.empty()) return wrong("it listens nowhere");
+  for (const std::string& text : service.listen) {
+    Result<net::Endpoint> endpoint = net::parse_endpoint(text);
+    if (!endpoint) return std::move(endpoint).error();
+    for (const net::Endpoint& other : taken) {
+      if (net::conflict(other, *endpoint)) return wrong(text + " and " + other.text + " are one place");
+    }
+    taken.push_back(std::move(endpoint).value());
+  }
+  return {};
+}
+
+Result<void> check_service(const state::ServiceDefinition& service, const Registry& kinds,
+                           std::vector<net::Endpoint>& taken) {
+  if (!state::is_name(service.name)) return wrong("this is not a name");
+  const Kind* kind = kinds.find(service.kind);
+  if (kind == nullptr) return wrong(kinds.unknown(service.kind));
+  if (Result<Options> options = kind->check(service.options); !options) return std::move(options).error();
+  if (Result<void> durability = check_durability(service.durability); !durability) return durability;
+  if (service.connections_max == 0) return wrong("max_connections is 0");
+  return check_endpoints(service, taken);
+}
+
+}  // namespace
+
+Result<void> check_definition(const state::Definition& definition, const Registry& kinds) {
+  if (!state::is_name(definition.name)) return wrong("'" + definition.name + "' cannot name an application");
+  if (Result<void> durability = check_durability(definition.durability); !durability) return durability;
+  if (definition.stop_timeout_ms > kStopTimeoutMsMax) return wrong("stop_timeout is at most an hour");
+  std::set<std::string> names;
+  std::vector<net::Endpoint> taken;
+  for (const state::ServiceDefinition& service : definition.services) {
+    if (Result<void> checked = check_service(service, kinds, taken); !checked) {
+      return std::move(checked.error()).with("service '" + service.name + "'");
+    }
+    if (!names.insert(service.name).second) return wrong("there are two services named '" + service.name + "'");
+  }
+  return {};
+}
+
+Result<void> check_states(const state::Archive& archive, const Registry& kinds) {
+  for (const state::Section& section : archive.sections) {
+    const Kind* kind = kinds.find(section.kind);
+    if (kind == nullptr || kind->state == nullptr) continue;
+    if (Result<void> checked = kind->state->check(section.payload, section.schema_version); !checked) {
+      return std::move(checked.error()).with("the state of service '" + section.service + "'");
+    }
+  }
+  return {};
+}
+
+}  // namespace tap::services
