@@ -99,10 +99,12 @@ void add_daemon_options(CLI::App& app, Raw& raw) {
 
 std::string absolute(const std::string& path) {
   if (path.empty()) return path;
-  // Not normalised: "link/.." is not always ".".
-  if (path[0] == '/') return path;
-  const std::filesystem::path here = std::filesystem::current_path();
-  return path == "." ? here.string() : (here / path).string();
+  std::filesystem::path whole = path[0] == '/' ? std::filesystem::path("/") : std::filesystem::current_path();
+  // Only what means nothing is dropped: "link/.." is not always ".".
+  for (const std::filesystem::path& part : std::filesystem::path(path).relative_path()) {
+    if (!part.empty() && part != ".") whole /= part;
+  }
+  return whole.string();
 }
 
 /// Inside the run directory unless absolute; for defaults only, what was typed is relative to the starting directory.

@@ -30,7 +30,7 @@ Result<std::optional<Identity>> find_identity(const std::string& user, const std
       identity.uid = static_cast<uid_t>(*id);
       const passwd* known = ::getpwuid(identity.uid);
       if (known != nullptr) identity.gid = known->pw_gid;
-      if (known == nullptr && group.empty()) {
+      if (known == nullptr && group.empty() && identity.uid != ::geteuid()) {
         return Error{Fault::usage, "-u " + user + ": this user has no entry, so no group; give one with -g"};
       }
     } else {

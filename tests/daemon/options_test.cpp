@@ -156,13 +156,15 @@ TEST_CASE("options: relative paths are taken from the directory tapd was started
                                 "--pidfile", "p", "-l", "logs//l", "--chroot", "c"});
   CHECK(options.config == here("conf/t.toml"));
   CHECK(options.config_given == "conf/t.toml");
-  CHECK(options.file == here("a.tap"));
+  CHECK(options.file == here("./a.tap"));
   CHECK(options.file_given == "./a.tap");
-  CHECK(options.state_dir == here("s"));
-  CHECK(options.rundir == here("run"));
+  CHECK(options.state_dir == here("s/"));
+  CHECK(options.rundir == here("run/../run"));  // where `run` leads is not for us to guess
   CHECK(options.pidfile == here("p"));
-  CHECK(options.logfile == here("logs/l"));
+  CHECK(options.logfile == here("logs//l"));
   CHECK(options.chroot == here("c"));
+  CHECK(options.start_dir == std::filesystem::current_path());
+  CHECK(good({"-d", ".", "echo"}).rundir == std::filesystem::current_path());
   CHECK(good({"-d", "run", "echo"}).pidfile == here("run/tapd.pid"));
 }
 
@@ -254,6 +256,14 @@ TEST_CASE("options: an application comes from one place only") {
         "--listen and the other options of a service belong to the one-service form, `tapd KIND ...`");
   CHECK(refusal({"-f", "a.tap", "--max-connections", "1"}).find("one-service form") != std::string::npos);
   CHECK(good({"-c", "t.toml", "-f", "a.tap"}).kind.empty());
+}
+
+TEST_CASE("options: one process cannot give up what it must give back") {
+  for (const Words& words : {Words{"-u", "nobody"}, Words{"-g", "users"}, Words{"--chroot", "/c"}}) {
+    Words all{"--no-keeper", "echo"};
+    all.insert(all.end(), words.begin(), words.end());
+    CHECK(refusal(all).find("--no-keeper with -u, -g or --chroot") == 0);
+  }
 }
 
 TEST_CASE("options: --rewind needs an archive, and a store to write to") {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -101,7 +102,9 @@ TEST_CASE("source: --name and --stop-timeout win over what the source says") {
   CHECK(source->definition.stop_timeout_ms == 3000);
   options.stop_timeout = "soon";
   CHECK(refusal(options).exit_code() == 64);
-  CHECK(refusal(options).message.find("--stop-timeout: 'soon' is not a duration") == 0);
+  CHECK(refusal(options).message == "--stop-timeout: 'soon' is not a duration of at most an hour");
+  options.stop_timeout = "61min";
+  CHECK(refusal(options).exit_code() == 64);
 }
 
 TEST_CASE("source: an archive brings its definition, its bytes and its digest") {
@@ -145,6 +148,57 @@ TEST_CASE("source: an archive that is none is refused, with its name as it was t
   REQUIRE(::mkfifo((directory / "fifo.tap").c_str(), 0600) == 0);
   CHECK(refusal(from_file(directory, "fifo.tap")).exit_code() == 66);
   CHECK(refusal(from_file(directory, ".")).exit_code() == 66);
+}
+
+TEST_CASE("source: an archive whose states or generation could not go on is refused before anything is touched") {
+  const TemporaryDirectory directory;
+  Result<state::Archive> archive = services::initial_archive(definition_of("Fibonacci"), kinds());
+  REQUIRE(archive.ok());
+  const auto refused = [&](const state::Archive& changed) {
+    write_text(directory / "a.tap", state::encode_archive(changed));
+    return refusal(from_file(directory, "a.tap"));
+  };
+  state::Archive newer = *archive;
+  newer.sections[0].schema_version = 99;
+  CHECK(refused(newer).exit_code() == 78);
+  CHECK(refused(newer).message.find("-f a.tap: the state of service 'fib': ") == 0);
+  state::Archive damaged = *archive;
+  damaged.sections[0].payload += 'x';
+  CHECK(refused(damaged).exit_code() == 65);
+  state::Archive last = *archive;
+  last.generation = std::numeric_limits<std::uint64_t>::max();
+  CHECK(refused(last).exit_code() == 65);
+  state::Archive unknown = *archive;
+  unknown.definition.services[0].kind = "fibonaci";
+  CHECK(refused(unknown).exit_code() == 78);
+  CHECK(refused(unknown).message.find("did you mean 'fibonacci'?") != std::string::npos);
+}
+
+TEST_CASE("source: standard input and output need a foreground") {
+  Options options;
+  options.kind = "echo";
+  options.service.listen = {"stdio:"};
+  CHECK(refusal(options).exit_code() == 78);
+  CHECK(refusal(options).message == "service 'echo' uses stdio:, which a daemon has not; give -n");
+  options.nodaemon = true;
+  CHECK(load_source(options, kinds()).ok());
+}
+
+TEST_CASE("source: a reload reads the config alone, with what the command line says on top") {
+  const TemporaryDirectory directory;
+  Options options;
+  options.config = directory / "shop.toml";
+  options.config_given = "shop.toml";
+  options.name = "Shop";
+  options.stop_timeout = "3s";
+  options.file = directory / "gone.tap";  // is not looked at again
+  write_text(options.config, "[[service]]\nname = \"e\"\nkind = \"echo\"\nlisten = [\"tcp:0\"]\n");
+  const Result<state::Definition> reloaded = reload_definition(options, kinds());
+  REQUIRE(reloaded.ok());
+  CHECK(reloaded->name == "Shop");
+  CHECK(reloaded->stop_timeout_ms == 3000);
+  write_text(options.config, "half = ");
+  CHECK(reload_definition(options, kinds()).error().exit_code() == 78);
 }
 
 TEST_CASE("source: a config that is wrong or missing is refused") {
@@ -264,6 +318,8 @@ TEST_CASE("identity: names and numbers are found, by root") {
   REQUIRE(root.ok());
   CHECK((*root)->uid == 0);
   CHECK((*root)->gid == 0);
+  CHECK(find_identity("54321", "").error().message ==
+        "-u 54321: this user has no entry, so no group; give one with -g");
   const Result<std::optional<Identity>> number = find_identity("12345", "23456");
   REQUIRE(number.ok());
   CHECK((*number)->uid == 12345);
@@ -276,9 +332,9 @@ TEST_CASE("identity: only root may run services as another") {
     return;
   }
   const tests::ChildEnd end = tests::in_child([] {
-    if (::setuid(12345) != 0) ::_exit(1);
+    if (::setgid(23456) != 0 || ::setuid(12345) != 0) ::_exit(1);
     if (find_identity("root", "").ok() || find_identity("root", "").error().exit_code() != 77) ::_exit(2);
-    if (!find_identity("12345", "").ok()) ::_exit(3);
+    if (!find_identity("12345", "23456").ok()) ::_exit(3);
   });
   CHECK(end.code == 0);
 }

@@ -86,6 +86,12 @@ TEST_CASE("units: counts are whole numbers of 64 bits") {
   }
 }
 
+TEST_CASE("units: a time's text is UTC, to the second") {
+  CHECK(time_text(0) == "1970-01-01T00:00:00Z");
+  CHECK(time_text(1'795'303'517'999) == "2026-11-21T23:25:17Z");
+  CHECK(!time_text(std::numeric_limits<std::uint64_t>::max()).empty());
+}
+
 TEST_CASE("units: a duration's text is the shortest, and reads as the same duration") {
   CHECK(duration_text(0) == "0s");
   CHECK(duration_text(1) == "1ms");

@@ -202,6 +202,28 @@ TEST_CASE("bind: a living socket whose backlog is full is not taken for a dead o
   CHECK(tests::exists(path));
 }
 
+TEST_CASE("bind: a living socket that does not listen yet is not taken for a dead one") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "s.sock";
+  const BoundEndpoint recovering = bind_well("unix:" + path);
+  CHECK(bind_badly("unix:" + path).exit_code() == 69);
+  REQUIRE(::listen(recovering.fd.get(), 1) == 0);
+  CHECK(Client::unix_socket(path).open());
+}
+
+TEST_CASE("bind: a datagram socket is not taken for a dead one while it lives") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "s.sock";
+  Fd datagrams(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  REQUIRE(::bind(datagrams.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  CHECK(bind_badly("unix:" + path).exit_code() == 69);
+  datagrams.reset();
+  CHECK(bind_text("unix:" + path).ok());
+}
+
 TEST_CASE("bind: a path that is no socket is unavailable and untouched") {
   const TemporaryDirectory directory;
   const std::string path = directory / "precious";

@@ -189,6 +189,22 @@ TEST_CASE("stdio bridge: an output that has gone ends what is written to it") {
   end.reset();
 }
 
+TEST_CASE("stdio bridge: after abandon it waits for nobody, not even for an output that nobody reads") {
+  ::signal(SIGPIPE, SIG_IGN);
+  const Pipe in = make_pipe();
+  const Pipe out = make_pipe();
+  {
+    StdioBridge bridge;
+    Fd end = open_bridge(bridge, in.read.get(), out.write.get());
+    const std::string much = numbered_bytes(1 << 20);
+    while (::send(end.get(), much.data(), much.size(), MSG_NOSIGNAL | MSG_DONTWAIT) > 0) continue;
+    end.reset();
+    bridge.abandon();
+  }  // or this would wait for ever
+  char byte = 0;
+  CHECK(::read(out.read.get(), &byte, 1) == 1);
+}
+
 TEST_CASE("stdio bridge: an input that cannot be read is an end, not a loop") {
   Pipe out = make_pipe();
   const Fd write_only(::open("/dev/null", O_WRONLY | O_CLOEXEC));
