@@ -115,6 +115,10 @@ TEST_CASE("archive: each kind of damage has words of its own") {
   header[60] = '!';
   Bytes payload = bytes;
   payload[payload.find("payload")] = '!';
+  Bytes table = bytes;
+  table[table.size() - 65] ^= 1;
+  Bytes length = bytes;
+  length[length.size() - 48] ^= 1;
   Bytes hash = bytes;
   hash[hash.size() - 20] ^= 1;
   const std::vector<std::pair<Bytes, std::string>> cases{
@@ -128,6 +132,8 @@ TEST_CASE("archive: each kind of damage has words of its own") {
       {bytes.substr(0, bytes.size() - 9), "without a trailer"},
       {header, "the header is damaged (CRC32C of its 192 bytes is wrong)"},
       {payload, "service 'fib', CRC32C of its payload is wrong"},
+      {table, "the section table is damaged"},
+      {length, "its trailer says"},
       {hash, "the SHA-256 of the file is wrong"},
   };
   for (const auto& [damaged, words] : cases) {

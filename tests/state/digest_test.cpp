@@ -60,9 +60,9 @@ TEST_CASE("lineage: a new one is a random UUID of version 4, and none is made tw
 }
 
 TEST_CASE("lineage: what is not one is refused and shown") {
-  for (const std::string text :
-       {"", "0011", "00112233-4455-6677-8899-aabbccddeef", "00112233-4455-6677-8899-aabbccddeeff0",
-        "g0112233-4455-6677-8899-aabbccddeeff", "00112233 4455 6677 8899 aabbccddeeff"}) {
+  for (const std::string text : {"", "0011", "00112233-4455-6677-8899-aabbccddeef",
+                                 "00112233-4455-6677-8899-aabbccddeeff0", "00112233-4455-6677-8899-aabbccddeeff00",
+                                 "g0112233-4455-6677-8899-aabbccddeeff", "00112233 4455 6677 8899 aabbccddeeff"}) {
     const tap::Error error = error_of(Lineage::parse(text));
     CHECK(error.fault == Fault::damaged);
     CHECK(says(error, "'" + text + "' is not a lineage"));
