@@ -74,6 +74,8 @@ void StdioBridge::copy_output(int socket, int output) {
     if (got <= 0 || !send_all(output, buffer.data(), static_cast<std::size_t>(got), false)) break;
   }
   ::shutdown(socket, SHUT_RD);
+  // A full socket is not woken by that: only what is taken out of it lets the loop's next write learn of the end.
+  while (::recv(socket, buffer.data(), buffer.size(), MSG_DONTWAIT) > 0) continue;
 }
 
 }  // namespace tap::net

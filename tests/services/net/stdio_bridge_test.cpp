@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <string>
 #include <thread>
@@ -172,16 +173,19 @@ TEST_CASE("stdio bridge: it ends when the loop's end closes with input that nobo
   CHECK(read_to_end(out.read.get()) == "last words");
 }
 
-TEST_CASE("stdio bridge: an output that has gone ends what is written to it") {
+TEST_CASE("stdio bridge: an output that goes away is told to the loop, also while that waits for room") {
   ::signal(SIGPIPE, SIG_IGN);
   const Pipe in = make_pipe();
   Pipe out = make_pipe();
-  out.read.reset();
   StdioBridge bridge;
   Fd end = open_bridge(bridge, in.read.get(), out.write.get());
-  REQUIRE(::send(end.get(), "x", 1, MSG_NOSIGNAL) == 1);
-  // The bridge notices, and from then on the loop's writes fail.
+  REQUIRE(::fcntl(end.get(), F_SETFL, O_NONBLOCK) == 0);
+  const std::string much = numbered_bytes(1 << 20);
   pollfd room{end.get(), POLLOUT, 0};
+  // Until nobody takes anything any more: the pipe is full, and the socket before it.
+  while (::poll(&room, 1, 100) == 1) (void)!::send(end.get(), much.data(), much.size(), MSG_NOSIGNAL);
+  out.read.reset();
+  CHECK(::poll(&room, 1, kPatienceMs) == 1);
   ssize_t sent = 1;
   while (sent > 0 && ::poll(&room, 1, kPatienceMs) == 1) sent = ::send(end.get(), "x", 1, MSG_NOSIGNAL);
   CHECK(sent < 0);
