@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "daemon/signals.hpp"
+#include "services/durability.hpp"
 #include "services/net/endpoint.hpp"
 #include "state/files.hpp"
 
@@ -90,10 +91,8 @@ Result<void> Instance::open_store() {
   Result<state::StoreLock> lock = state::StoreLock::acquire(store_dir_.get(), store_path_);
   if (!lock) return std::move(lock).error();
   lock_.emplace(std::move(lock).value());
-  if (!lock_->was_clean() && has_state()) {
-    note(
-        "the last run did not end cleanly: with durability 'shutdown' what changed after its last save is forgotten, "
-        "numbers given since then may be given again");
+  if (const std::string loses = what_a_crash_loses(); !lock_->was_clean() && !loses.empty()) {
+    note("the last run did not end cleanly; " + loses + ", numbers given since then may be given again");
   }
   lock_->announce({static_cast<int>(::getpid()), false, source_.definition.stop_timeout_ms, false});
 
@@ -296,12 +295,17 @@ std::string Instance::listening() const {
   return lines;
 }
 
-bool Instance::has_state() const {
-  const std::vector<state::ServiceDefinition>& defined = source_.definition.services;
-  return !options_.no_save && std::any_of(defined.begin(), defined.end(), [this](const auto& service) {
+std::string Instance::what_a_crash_loses() const {
+  if (options_.no_save) return "";
+  for (const state::ServiceDefinition& service : source_.definition.services) {
     const services::Kind* kind = kinds_.find(service.kind);
-    return kind != nullptr && kind->state != nullptr;
-  });
+    if (kind == nullptr || kind->state == nullptr) continue;
+    const services::Durability durability = services::durability_of(source_.definition, service);
+    if (durability.gated()) continue;
+    return "service '" + service.name + "' (durability " + services::durability_text(source_.definition, service) +
+           "): " + durability.loss();
+  }
+  return "";
 }
 
 bool Instance::uses_stdio() const {

@@ -52,8 +52,8 @@ class Instance {
   [[nodiscard]] std::string listening() const;
   /// What whoever started us should know, a sentence each; they are in the log too.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
-  /// Whether a service has something to lose.
-  [[nodiscard]] bool has_state() const;
+  /// Whether a crash makes some service forget: "service 'fib' (durability shutdown): a crash or ..."; empty if not.
+  [[nodiscard]] std::string what_a_crash_loses() const;
   /// Whether standard output belongs to a service.
   [[nodiscard]] bool uses_stdio() const;
 

@@ -198,10 +198,8 @@ void Keeper::replace(const std::string& how) {
   const std::uint64_t delay = at_once ? 0 : backoff_ms_;
   if (!at_once) backoff_ms_ = std::min(backoff_ms_ * 2, kBackoffMaxMs);
   say(LogLevel::error, how + "; another one starts " + (at_once ? "at once" : "in " + std::to_string(delay) + " ms"));
-  if (instance_.has_state()) {
-    say(LogLevel::warning,
-        "durability is 'shutdown': what changed since the last clean stop is forgotten, numbers "
-        "given since then may be given again");
+  if (const std::string loses = instance_.what_a_crash_loses(); !loses.empty()) {
+    say(LogLevel::warning, loses + "; numbers given since then may be given again");
   }
   schedule_spawn(delay);
 }

@@ -21,6 +21,7 @@
 #include "daemon/signals.hpp"
 #include "daemon/source.hpp"
 #include "daemon/worker.hpp"
+#include "services/durability.hpp"
 #include "services/net/endpoint.hpp"
 #include "services/standard_kinds.hpp"
 
@@ -65,9 +66,9 @@ int check(const Options& options, const Source& source, const services::Registry
   std::printf("%s is valid: application '%s', %zu service%s\n", what.c_str(), source.definition.name.c_str(),
               source.definition.services.size(), source.definition.services.size() == 1 ? "" : "s");
   for (const state::ServiceDefinition& service : source.definition.services) {
-    const std::string& durability = service.durability.empty() ? source.definition.durability : service.durability;
     const bool has_state = kinds.find(service.kind)->state != nullptr;
-    const std::string loses = "durability " + durability + ": a crash loses what changed since the last clean stop";
+    const std::string loses = "durability " + services::durability_text(source.definition, service) + ": " +
+                              services::durability_of(source.definition, service).loss();
     std::printf("  %s (%s), %s\n", service.name.c_str(), service.kind.c_str(),
                 has_state ? loses.c_str() : "keeps no state");
   }

@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
 
 #include "daemon/privileges.hpp"
 #include "services/units.hpp"
@@ -26,6 +28,15 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// For measurements (tools/bench): where the journal is synced, "loop" or "thread"; otherwise as the disk's speed tells.
+services::Committer::Place commit_place() {
+  const char* given = std::getenv("TAPD_SYNC_IN");
+  const std::string place = given == nullptr ? "" : given;
+  if (place == "loop") return services::Committer::Place::loop;
+  if (place == "thread") return services::Committer::Place::thread;
+  return services::Committer::Place::adaptive;
+}
+
 }  // namespace
 
 Worker::Worker(WorkerPlan plan, const services::Registry& kinds, Log& log, std::function<void(Message)> report)
@@ -40,6 +51,7 @@ Worker::Worker(WorkerPlan plan, const services::Registry& kinds, Log& log, std::
 
 Worker::~Worker() {
   application_.reset();
+  committer_.reset();
   stop_deadline_.cancel();
   finishing_.cancel();
 }
@@ -60,7 +72,7 @@ Result<void> Worker::load() {
   if (store_) {
     Result<std::optional<state::StoredArchive>> loaded = store_->load(!plan_.save);
     if (!loaded) return std::move(loaded.error()).with("the store");
-    for (const std::string& sentence : store_->take_report()) log_.write(LogLevel::warning, kWho, sentence);
+    say_report();
     stored_ = std::move(loaded).value();
   }
   if (!stored_ && !plan_.archive.empty()) {
@@ -71,6 +83,7 @@ Result<void> Worker::load() {
   return {};
 }
 
+/// Archive, then journal; what an unclean end has left is settled and folded into a fresh archive before the ports open.
 Result<void> Worker::recover() {
   if (Result<void> loaded = load(); !loaded) return loaded;
   Result<std::unique_ptr<services::Application>> made =
@@ -80,18 +93,71 @@ Result<void> Worker::recover() {
   if (stored_) {
     if (Result<void> restored = application_->restore(stored_->archive); !restored) return restored;
     say_resumed();
-    return {};
+    if (Result<void> replayed = replay(); !replayed) return std::move(replayed.error()).with("the store");
   }
   if (!plan_.save) return {};
+  const bool fresh = !stored_;
+  const bool unclean = recovered_.unclean();
+  if (stored_) {
+    if (Result<void> settled = store_->settle(stored_->archive, recovered_); !settled) return settled;
+    epoch_ = std::max(stored_->archive.epoch, recovered_.epoch) + 1;
+  }
+  say_report();
   // The first archive is written before the first client comes: it carries the lineage, and it finds out now, not at
   // the stop, whether the directory can be written.
-  Result<state::Archive> first = application_->collect(std::nullopt);
-  if (!first) return std::move(first).error();
-  Result<state::StoredArchive> saved = store_->save(*first);
+  if (fresh || unclean) {
+    if (Result<void> saved = save_archive(recovered_.last_lsn); !saved) return saved;
+  }
+  if (fresh) log_.write(LogLevel::info, kWho, "a new store: lineage " + stored_->archive.lineage.text());
+  return application_->journaled() ? start_journal() : Result<void>();
+}
+
+/// Reads the journal behind the archive. Without a store there is none.
+Result<void> Worker::replay() {
+  if (!store_) return {};
+  Result<state::JournalEnd> end = store_->replay(stored_->archive, application_.get());
+  if (!end) return std::move(end).error();
+  recovered_ = std::move(end).value();
+  if (recovered_.records != 0) {
+    log_.write(LogLevel::info, kWho,
+               "replayed " + std::to_string(recovered_.records) + " changes in " + std::to_string(recovered_.batches) +
+                   " batches from the journal, up to LSN " + std::to_string(recovered_.last_lsn));
+  }
+  return {};
+}
+
+Result<void> Worker::save_archive(std::uint64_t base_lsn) {
+  Result<state::Archive> archive = application_->collect(stored_, base_lsn, epoch_);
+  if (!archive) return std::move(archive).error();
+  Result<state::StoredArchive> saved = store_->save(*archive);
   if (!saved) return std::move(saved).error();
   stored_ = std::move(saved).value();
-  log_.write(LogLevel::info, kWho, "a new store: lineage " + stored_->archive.lineage.text());
+  say_report();
   return {};
+}
+
+Result<void> Worker::start_journal() {
+  supply_.emplace(store_->disk(), plan_.definition.name);
+  Result<std::unique_ptr<state::JournalWriter>> writer =
+      store_->start_journal(*supply_, stored_->archive, recovered_, epoch_, application_->introductions());
+  if (!writer) return std::move(writer.error()).with("starting the journal");
+  committer_ = std::make_unique<services::Committer>(*reactor_, *supply_, std::move(writer).value(),
+                                                     [this](const Error& error) { journal_broken(error); },
+                                                     commit_place());
+  application_->journal(*committer_);
+  return {};
+}
+
+/// Nothing that was not durable leaves any more, and nothing is written: the next worker recovers from the disk.
+void Worker::journal_broken(const Error& error) {
+  log_.write(LogLevel::error, kWho, "ending, to recover from what is on the disk: " + error.message);
+  exit_code_ = static_cast<int>(Fault::internal);
+  application_->abort_connections();
+  reactor_->stop();
+}
+
+void Worker::say_report() {
+  for (const std::string& sentence : store_->take_report()) log_.write(LogLevel::warning, kWho, sentence);
 }
 
 void Worker::say_resumed() const {
@@ -145,33 +211,40 @@ void Worker::stop(bool force) {
   });
 }
 
-/// The end of every stop: connections away, services ended, state saved.
+/// The end of every stop: connections away, services ended, journal sealed, state saved.
 void Worker::finish() {
   stop_deadline_.cancel();
   application_->abort_connections();
   application_->stop();
   Message message{Message::Type::stopped, Fault::internal, "", Fd()};
   if (plan_.save) {
-    Result<state::Archive> archive = application_->collect(stored_);
-    Result<state::StoredArchive> saved =
-        archive ? store_->save(*archive) : Result<state::StoredArchive>(std::move(archive).error());
-    if (saved) {
-      message.text = "generation " + std::to_string(saved->archive.generation);
-      log_.write(LogLevel::info, kWho, "saved " + message.text + " as " + saved->file);
+    const bool sealed = committer_ == nullptr || seal();
+    const std::uint64_t last_lsn = committer_ == nullptr ? recovered_.last_lsn : committer_->last_lsn();
+    if (Result<void> saved = save_archive(last_lsn); saved) {
+      message.text = "generation " + std::to_string(stored_->archive.generation);
+      log_.write(LogLevel::info, kWho, "saved " + message.text + " as " + stored_->file);
       if (lock_) lock_->announce({static_cast<int>(::getpid()), true, kOrphanSeconds * 1000, true});
-      for (const std::string& sentence : store_->take_report()) log_.write(LogLevel::warning, kWho, sentence);
+    } else if (sealed && application_->all_journaled()) {
+      // Nothing is lost: the next start replays it. Only the copy for people cannot be made.
+      log_.write(LogLevel::warning, kWho, saved.error().message + "; the journal has everything, the next start reads it");
     } else {
       exit_code_ = saved.error().exit_code();
       message.type = Message::Type::failed;
       message.fault = saved.error().fault;
       message.text = saved.error().message + "; the store is still at " +
                      (stored_ ? "generation " + std::to_string(stored_->archive.generation) : "its beginning") +
-                     ", what happened since this start is lost";
+                     ", what is not in the journal and happened since this start is lost";
       log_.write(LogLevel::error, kWho, message.text);
     }
   }
   report_(std::move(message));
   reactor_->stop();
+}
+
+bool Worker::seal() {
+  Result<void> sealed = committer_->close();
+  if (!sealed) log_.write(LogLevel::error, kWho, "sealing the journal: " + sealed.error().message);
+  return sealed.ok();
 }
 
 void Worker::log_status() {
@@ -180,6 +253,7 @@ void Worker::log_status() {
       "status: application '" + plan_.definition.name + "', durability " + plan_.definition.durability + ", " +
           (stored_ ? "generation " + std::to_string(stored_->archive.generation) : std::string("nothing saved")) +
           (stopping_ ? ", stopping" : ""));
+  if (committer_ != nullptr) log_.write(LogLevel::info, kWho, "status: " + committer_->status());
   if (application_ == nullptr) return;
   for (const std::string& line : application_->status()) log_.write(LogLevel::info, kWho, "status: " + line);
 }

@@ -43,8 +43,14 @@ class Worker {
  private:
   [[nodiscard]] Result<void> recover();
   [[nodiscard]] Result<void> load();
+  [[nodiscard]] Result<void> replay();
+  [[nodiscard]] Result<void> start_journal();
+  [[nodiscard]] Result<void> save_archive(std::uint64_t base_lsn);
+  void say_report();
+  void journal_broken(const Error& error);
   [[nodiscard]] Result<void> open_ports();
   void finish();
+  [[nodiscard]] bool seal();
   void say_resumed() const;
 
   WorkerPlan plan_;
@@ -55,6 +61,10 @@ class Worker {
   std::optional<state::StoreLock> lock_;
   std::optional<state::Store> store_;
   std::optional<state::StoredArchive> stored_;
+  state::JournalEnd recovered_;
+  std::uint64_t epoch_ = 1;
+  std::optional<state::SegmentSupply> supply_;
+  std::unique_ptr<services::Committer> committer_;
   std::unique_ptr<services::Application> application_;
   net::Timer stop_deadline_;
   net::Timer finishing_;

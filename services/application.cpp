@@ -39,29 +39,118 @@ Result<std::unique_ptr<Application>> Application::create(state::Definition defin
     if (!options) return std::move(options.error()).with("service '" + service.name + "'");
     Running running;
     running.name = service.name;
+    running.number = static_cast<std::uint16_t>(application->running_.size());
     running.service = kind->create(*options);
     application->running_.push_back(std::move(running));
   }
   return application;
 }
 
+namespace {
+
+Error other_kind(const std::string& service, const std::string& wanted, const std::string& saved) {
+  return Error{Fault::config, "service '" + service + "' is of kind '" + wanted +
+                                  "', but the state saved under this name is of kind '" + saved +
+                                  "'; give the new service another name"};
+}
+
+}  // namespace
+
+Application::Running* Application::find(std::string_view service) {
+  const auto found = std::find_if(running_.begin(), running_.end(),
+                                  [&](const Running& running) { return running.name == service; });
+  return found == running_.end() ? nullptr : &*found;
+}
+
 Result<void> Application::restore(const state::Archive& archive) {
-  for (std::size_t i = 0; i < running_.size(); ++i) {
-    const state::ServiceDefinition& wanted = definition_.services[i];
-    const state::Section* section = archive.find(wanted.name);
-    if (section == nullptr) continue;
-    if (section->kind != wanted.kind) {
-      return Error{Fault::config, "service '" + wanted.name + "' is of kind '" + wanted.kind +
-                                      "', but the state saved under this name is of kind '" + section->kind +
-                                      "'; give the new service another name"};
+  for (Running& running : running_) {
+    const state::ServiceDefinition& wanted = definition_.services[running.number];
+    StatePort* state = running.service->state();
+    if (const state::Section* section = archive.find(wanted.name)) {
+      if (section->kind != wanted.kind) return other_kind(wanted.name, wanted.kind, section->kind);
+      if (state == nullptr) continue;
+      if (Result<void> restored = state->restore(section->payload, section->schema_version); !restored) {
+        return std::move(restored.error()).with("the state of service '" + wanted.name + "'");
+      }
     }
-    StatePort* state = running_[i].service->state();
     if (state == nullptr) continue;
-    if (Result<void> restored = state->restore(section->payload, section->schema_version); !restored) {
-      return std::move(restored.error()).with("the state of service '" + wanted.name + "'");
+    if (Result<void> replayed = replay_pending(running, archive); !replayed) return replayed;
+  }
+  for (const state::Section& section : archive.pending) {
+    const Running* running = find(section.service);
+    if (running == nullptr || running->service->state() == nullptr) pending_.push_back(section);
+  }
+  return {};
+}
+
+/// What was journaled before the service left the config, and was not folded in since.
+Result<void> Application::replay_pending(Running& running, const state::Archive& archive) {
+  for (const state::Section& section : archive.pending) {
+    if (section.service != running.name) continue;
+    ByteReader reader(section.payload);
+    while (reader.left() > 0) {
+      const state::Record record = state::read_record(reader);
+      if (!reader.ok()) return Error{Fault::damaged, "the kept records of service '" + section.service + "' are cut off"};
+      Result<void> replayed = replay({section.schema_version, section.service, section.kind}, record.type, record.payload);
+      if (!replayed) return replayed;
     }
   }
   return {};
+}
+
+Result<void> Application::replay(const state::Introduction& of, state::RecordType type, ByteView payload) {
+  Running* running = find(of.service);
+  if (running == nullptr || running->service->state() == nullptr) {
+    const bool goes_on = !pending_.empty() && pending_.back().service == of.service &&
+                         pending_.back().kind == of.kind && pending_.back().schema_version == of.schema_version;
+    if (!goes_on) {
+      pending_.push_back({of.service, of.kind, of.schema_version, state::PayloadCodec::cereal, Bytes()});
+    }
+    state::append_record(pending_.back().payload, type, 0, payload);
+    return {};
+  }
+  const std::string& wanted = definition_.services[running->number].kind;
+  if (of.kind != wanted) return other_kind(of.service, wanted, of.kind);
+  if (Result<void> replayed = running->service->state()->replay(type, payload, of.schema_version); !replayed) {
+    return std::move(replayed.error()).with("a change of service '" + of.service + "'");
+  }
+  return {};
+}
+
+bool Application::journaled() const {
+  return std::any_of(running_.begin(), running_.end(), [this](const Running& running) {
+    return running.service->state() != nullptr &&
+           durability_of(definition_, definition_.services[running.number]).journaled();
+  });
+}
+
+bool Application::all_journaled() const {
+  return std::all_of(running_.begin(), running_.end(), [this](const Running& running) {
+    return running.service->state() == nullptr ||
+           durability_of(definition_, definition_.services[running.number]).journaled();
+  });
+}
+
+std::vector<state::Introduction> Application::introductions() const {
+  std::vector<state::Introduction> all;
+  for (const Running& running : running_) {
+    const StatePort* state = running.service->state();
+    all.push_back({state == nullptr ? 1 : state->schema_version(), running.name, definition_.services[running.number].kind});
+  }
+  return all;
+}
+
+void Application::journal(Committer& committer) {
+  committer_ = &committer;
+  for (Running& running : running_) {
+    StatePort* state = running.service->state();
+    const Durability durability = durability_of(definition_, definition_.services[running.number]);
+    if (state != nullptr && durability.journaled()) committer.add(running.number, *state, durability);
+  }
+}
+
+net::Gate* Application::gate_of(const Running& running) const {
+  return committer_ == nullptr ? nullptr : committer_->gate(running.number);
 }
 
 Result<void> Application::start(std::vector<ServiceSocket> sockets) {
@@ -93,7 +182,7 @@ Result<void> Application::open(Running& running, ServiceSocket socket) {
   const state::ServiceDefinition& definition = *definition_.find(running.name);
   const net::ListenerLimits limits{static_cast<std::size_t>(definition.connections_max), definition.idle_timeout_ms};
   if (!socket.fd.open()) return open_stdio(running, limits);
-  auto listener = std::make_unique<net::Listener>(reactor_, *running.service, running.name, limits);
+  auto listener = std::make_unique<net::Listener>(reactor_, *running.service, running.name, limits, gate_of(running));
   if (Result<void> listening = listener->listen(std::move(socket.fd), socket.kind, socket.backlog); !listening) {
     return listening;
   }
@@ -105,7 +194,8 @@ Result<void> Application::open_stdio(Running& running, const net::ListenerLimits
   running.bridge = std::make_unique<net::StdioBridge>();
   Result<Fd> end = running.bridge->open(STDIN_FILENO, STDOUT_FILENO);
   if (!end) return std::move(end).error();
-  running.stdio = std::make_unique<net::ConnectionSet>(reactor_, *running.service, running.name, limits);
+  running.stdio =
+      std::make_unique<net::ConnectionSet>(reactor_, *running.service, running.name, limits, gate_of(running));
   if (Result<void> adopted = running.stdio->adopt(std::move(end).value(), net::StreamKind::unix_socket); !adopted) {
     return adopted;
   }
@@ -168,7 +258,8 @@ void Application::stop() {
   }
 }
 
-Result<state::Archive> Application::collect(const std::optional<state::StoredArchive>& previous) const {
+Result<state::Archive> Application::collect(const std::optional<state::StoredArchive>& previous,
+                                            std::uint64_t base_lsn, std::uint64_t epoch) const {
   state::Archive next;
   if (previous) {
     next = state::successor(previous->archive, previous->digest);
@@ -177,7 +268,8 @@ Result<state::Archive> Application::collect(const std::optional<state::StoredArc
     next.created_ms = state::wall_clock_ms();
     next.writer = state::writer_name();
   }
-  next.epoch += 1;
+  next.base_lsn = base_lsn;
+  next.epoch = epoch;
   next.definition = definition_;
   next.sections.clear();
   for (std::size_t i = 0; i < running_.size(); ++i) {
@@ -193,6 +285,7 @@ Result<state::Archive> Application::collect(const std::optional<state::StoredArc
       if (definition_.find(section.service) == nullptr) next.sections.push_back(section);
     }
   }
+  next.pending = pending_;
   return next;
 }
 
@@ -212,7 +305,8 @@ std::vector<std::string> Application::status() const {
                        std::to_string(sum.accepted) + " accepted, " + std::to_string(sum.refused) + " refused, " +
                        std::to_string(sum.timed_out) + " timed out";
     if (const StatePort* state = running.service->state()) {
-      line += ", " + std::to_string(state->changes()) + " state changes since the start";
+      line += ", " + std::to_string(state->changes()) + " state changes since the start, durability " +
+              durability_text(definition_, definition_.services[running.number]);
     }
     lines.push_back(std::move(line));
   }

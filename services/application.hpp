@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "services/committer.hpp"
 #include "services/kind.hpp"
 #include "services/net/listener.hpp"
 #include "services/net/stdio_bridge.hpp"
@@ -32,17 +33,29 @@ struct ServiceSocket {
 
 /// Thread:   the loop's.
 /// Lifetime: the reactor and the registry outlive it.
-/// Order:    create -> restore -> start -> (serving) -> drain -> stop -> collect.
-class Application {
+/// Order:    create -> restore -> (replay) -> (journal) -> start -> (serving) -> drain -> stop -> collect.
+class Application : public state::ReplaySink {
  public:
   /// Makes the services. Errors: config, for an unknown kind or a wrong option.
   [[nodiscard]] static Result<std::unique_ptr<Application>> create(state::Definition definition, const Registry& kinds,
                                                                    net::Reactor& reactor);
-  ~Application();
+  ~Application() override;
 
   /// Gives each service its state. Sections of services that are not defined are left alone: collect() keeps them.
   /// Errors: damaged; config, for a newer schema or a service that is of another kind now.
   [[nodiscard]] Result<void> restore(const state::Archive& archive);
+  /// What the journal says since that archive. Records of services that are not defined are kept: collect() writes them.
+  /// Errors: as restore().
+  [[nodiscard]] Result<void> replay(const state::Introduction& of, state::RecordType type, ByteView payload) override;
+
+  /// Whether a service's changes go to the journal.
+  [[nodiscard]] bool journaled() const;
+  /// Whether every service with a state does so: then a crash forgets nothing that the journal does not have.
+  [[nodiscard]] bool all_journaled() const;
+  /// Who is who in the journal: the services by number.
+  [[nodiscard]] std::vector<state::Introduction> introductions() const;
+  /// From here on changes are journaled, and output waits for them. `committer` outlives the connections.
+  void journal(Committer& committer);
 
   /// Starts the services in their order, then opens the ports. On error what had started is stopped, last first.
   [[nodiscard]] Result<void> start(std::vector<ServiceSocket> sockets);
@@ -59,8 +72,10 @@ class Application {
   /// Ends the services, last first.
   void stop();
 
-  /// The archive that follows `previous` (nothing: the first), with every state as it is now.
-  [[nodiscard]] Result<state::Archive> collect(const std::optional<state::StoredArchive>& previous) const;
+  /// The archive that follows `previous` (nothing: the first), with every state as it is now: everything up to
+  /// `base_lsn` of the journal is in it.
+  [[nodiscard]] Result<state::Archive> collect(const std::optional<state::StoredArchive>& previous,
+                                               std::uint64_t base_lsn, std::uint64_t epoch) const;
 
   /// A line per service: connections, changes.
   [[nodiscard]] std::vector<std::string> status() const;
@@ -69,6 +84,7 @@ class Application {
  private:
   struct Running {
     std::string name;
+    std::uint16_t number = 0;  // in the journal: its place in the definition
     std::unique_ptr<Service> service;
     std::vector<std::unique_ptr<net::Listener>> listeners;
     std::unique_ptr<net::StdioBridge> bridge;  // ends after the connections that use it
@@ -76,6 +92,9 @@ class Application {
   };
 
   Application(state::Definition definition, net::Reactor& reactor);
+  [[nodiscard]] Running* find(std::string_view service);
+  [[nodiscard]] Result<void> replay_pending(Running& running, const state::Archive& archive);
+  [[nodiscard]] net::Gate* gate_of(const Running& running) const;
   [[nodiscard]] Result<void> open(Running& running, ServiceSocket socket);
   [[nodiscard]] Result<void> open_stdio(Running& running, const net::ListenerLimits& limits);
   void watch_stdio();
@@ -83,6 +102,8 @@ class Application {
 
   state::Definition definition_;
   net::Reactor& reactor_;
+  Committer* committer_ = nullptr;
+  std::vector<state::Section> pending_;  // records of services that are not defined
   std::vector<Running> running_;
   std::size_t started_ = 0;  ///< running_[0, started_) have been started and not stopped
   std::size_t draining_ = 0;

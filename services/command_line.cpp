@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "services/durability.hpp"
 #include "services/net/endpoint.hpp"
 #include "services/units.hpp"
 
@@ -81,7 +82,9 @@ void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into
       ->trigger_on_parse()
       ->type_name("ENDPOINT")
       ->group("Service");
-  app.add_option("--durability", into.durability, "what of the state survives what: shutdown")
+  app.add_option("--durability", into.durability,
+                 "when state is made durable: strict (before a reply leaves), interval:1s, shutdown (at a clean stop only), "
+                 "or reserve (for counters; may skip)")
       ->type_name("MODE")
       ->group("Service");
   app.add_option("--max-connections,--max_connections", into.connections_max,
@@ -194,12 +197,10 @@ RegularArguments regular_arguments(const std::vector<std::string>& given, const 
 }
 
 Result<void> check_durability(const std::string& durability) {
-  if (durability.empty() || durability == "shutdown") return {};
-  if (durability == "strict" || durability == "reserve" || durability.substr(0, 9) == "interval:") {
-    return Error{Fault::config, "durability '" + durability +
-                                    "' is not yet in this version; it has 'shutdown' (saved at a clean stop only)"};
-  }
-  return Error{Fault::config, "'" + durability + "' is not a durability; this version has 'shutdown'"};
+  if (durability.empty()) return {};
+  Result<Durability> parsed = parse_durability(durability);
+  if (!parsed) return std::move(parsed).error();
+  return {};
 }
 
 }  // namespace tap::services

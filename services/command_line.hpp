@@ -29,7 +29,7 @@ struct ServiceArguments {
 void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into);
 
 /// An application of that one service, both named after the kind (the application's name is capitalised).
-/// Errors: usage; config for a durability that is not there yet.
+/// Errors: usage; config for a durability that there is not.
 [[nodiscard]] Result<state::Definition> one_service_application(const Kind& kind, const ServiceArguments& arguments);
 
 /// An option as far as splitting a command line needs to know it.
@@ -51,7 +51,7 @@ struct RegularArguments {
 [[nodiscard]] RegularArguments regular_arguments(const std::vector<std::string>& words,
                                                  const std::vector<OptionShape>& shapes);
 
-/// What a service's durability setting means in this version; "" is fine. Errors: config.
+/// Whether there is such a durability; "" (none given) is fine. Errors: config.
 [[nodiscard]] Result<void> check_durability(const std::string& durability);
 
 }  // namespace tap::services

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "services/command_line.hpp"
+#include "services/durability.hpp"
 #include "services/net/endpoint.hpp"
 
 namespace tap::services {
@@ -24,13 +25,17 @@ Result<void> check_endpoints(const state::ServiceDefinition& service, std::vecto
   return {};
 }
 
-Result<void> check_service(const state::ServiceDefinition& service, const Registry& kinds,
-                           std::vector<net::Endpoint>& taken) {
+Result<void> check_service(const state::Definition& definition, const state::ServiceDefinition& service,
+                           const Registry& kinds, std::vector<net::Endpoint>& taken) {
   if (!state::is_name(service.name)) return wrong("this is not a name");
   const Kind* kind = kinds.find(service.kind);
   if (kind == nullptr) return wrong(kinds.unknown(service.kind));
   if (Result<Options> options = kind->check(service.options); !options) return std::move(options).error();
   if (Result<void> durability = check_durability(service.durability); !durability) return durability;
+  const bool reserve = durability_of(definition, service).mode == Durability::Mode::reserve;
+  if (reserve && kind->state != nullptr && !kind->can_reserve) {
+    return wrong("durability 'reserve' is for counters, and kind '" + kind->name + "' is none");
+  }
   if (service.connections_max == 0) return wrong("max_connections is 0");
   return check_endpoints(service, taken);
 }
@@ -44,7 +49,7 @@ Result<void> check_definition(const state::Definition& definition, const Registr
   std::set<std::string> names;
   std::vector<net::Endpoint> taken;
   for (const state::ServiceDefinition& service : definition.services) {
-    if (Result<void> checked = check_service(service, kinds, taken); !checked) {
+    if (Result<void> checked = check_service(definition, service, kinds, taken); !checked) {
       return std::move(checked.error()).with("service '" + service.name + "'");
     }
     if (!names.insert(service.name).second) return wrong("there are two services named '" + service.name + "'");

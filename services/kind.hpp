@@ -52,6 +52,7 @@ struct Kind {
   std::string summary;  ///< one sentence
   std::vector<OptionSpec> options;
   const state::StateType* state = nullptr;  ///< nullptr: nothing outlives the process
+  bool can_reserve = false;                 ///< it counts, and understands durability 'reserve'
   std::function<std::unique_ptr<Service>(const Options&)> create;
 
   [[nodiscard]] const OptionSpec* find_option(std::string_view option) const;

@@ -28,7 +28,7 @@ constexpr std::size_t kWriterBytes = 32;
 constexpr std::uint64_t kKnownReadOnlyFeatures = 0;
 constexpr std::uint64_t kKnownIncompatibleFeatures = 0;
 
-enum class SectionType : std::uint32_t { definition = 1, state = 2, ancestors = 3 };
+enum class SectionType : std::uint32_t { definition = 1, state = 2, ancestors = 3, pending = 4 };
 
 ByteView magic(const char* text) { return {text, kMagicBytes}; }
 
@@ -253,6 +253,9 @@ Result<void> accept_section(RawSection raw, Archive& archive, bool& has_definiti
       if (archive.sections.size() == kStatesMax) return damaged("there are too many states");
       archive.sections.push_back(std::move(raw.section));
       return {};
+    case SectionType::pending:
+      archive.pending.push_back(std::move(raw.section));
+      return {};
   }
   return Error{Fault::config,
                "the archive has a section of type " + std::to_string(raw.type) + ", which this program does not know"};
@@ -298,7 +301,8 @@ Result<void> check_features(const Archive& archive) {
 }
 
 Bytes encode_archive(const Archive& archive) {
-  TAP_ASSERT(archive.sections.size() <= kStatesMax && archive.ancestors.size() <= kAncestorsMax);
+  TAP_ASSERT(archive.sections.size() + archive.pending.size() <= kStatesMax &&
+             archive.ancestors.size() <= kAncestorsMax);
   Bytes out = encode_header(archive);
   Bytes table;
   const auto add = [&](SectionType type, const Section& section) {
@@ -313,6 +317,7 @@ Bytes encode_archive(const Archive& archive) {
     add(SectionType::ancestors, Section{"", "", 1, PayloadCodec::cereal, encode_ancestors(archive.ancestors)});
   }
   for (const Section& section : archive.sections) add(SectionType::state, section);
+  for (const Section& section : archive.pending) add(SectionType::pending, section);
 
   const std::size_t table_offset = out.size();
   out.append(table);
@@ -346,6 +351,13 @@ Digest archive_digest(ByteView bytes) {
   const ByteView raw = bytes.substr(bytes.size() - kDigestOffsetFromEnd, digest.bytes.size());
   std::copy(raw.begin(), raw.end(), digest.bytes.begin());
   return digest;
+}
+
+std::optional<std::uint64_t> archive_base_lsn(ByteView bytes) {
+  Result<std::size_t> header = check_header(bytes);
+  Archive archive;
+  if (!header || !read_header(bytes.substr(0, *header), archive)) return std::nullopt;
+  return archive.base_lsn;
 }
 
 Ancestor make_ancestor(std::uint64_t generation, const Digest& digest) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,7 +53,7 @@ struct Archive {
   std::uint64_t incompatible_features = 0;  ///< unknown bits: refused
   Lineage lineage;
   std::uint64_t generation = 1;
-  std::uint64_t base_lsn = 0;  ///< the last journal record folded into this state; 0 until there is a journal
+  std::uint64_t base_lsn = 0;  ///< the last journal record folded into this state; 0 when there is no journal
   std::uint64_t epoch = 0;     ///< of the store's opener that wrote it
   Lineage parent;              ///< none, or the lineage this one was started from
   std::uint64_t parent_generation = 0;
@@ -62,6 +63,9 @@ struct Archive {
   std::vector<Ancestor> ancestors;
   Definition definition;
   std::vector<Section> sections;
+  /// Journal records of services that were not configured when they were to be folded in: payloads are rows of records
+  /// as the journal has them (journal_format.hpp), schema versions theirs. A service may have several, oldest first.
+  std::vector<Section> pending;
 
   [[nodiscard]] const Section* find(std::string_view service) const;
 };
@@ -80,6 +84,9 @@ struct Archive {
 
 /// The SHA-256 an encoded archive carries in its trailer. REQUIRES: decode_archive() accepts `bytes`.
 [[nodiscard]] Digest archive_digest(ByteView bytes);
+
+/// The base LSN in the header, when the header is right; nothing is known of the rest then.
+[[nodiscard]] std::optional<std::uint64_t> archive_base_lsn(ByteView bytes);
 
 /// `digest` as an ancestor entry.
 [[nodiscard]] Ancestor make_ancestor(std::uint64_t generation, const Digest& digest);

@@ -35,7 +35,7 @@ struct Definition {
   static constexpr std::uint32_t kSchemaVersion = 1;
 
   std::string name;  ///< of the application: names its store and its archives
-  std::string durability = "shutdown";
+  std::string durability = "strict";
   std::uint64_t stop_timeout_ms = kDefaultStopTimeoutMs;
   std::vector<ServiceDefinition> services;
 

@@ -37,10 +37,32 @@ class StateType {
   [[nodiscard]] virtual Bytes read_text(TextInput& input) const = 0;
 };
 
+/// The change of a state that has none: it is recorded as a whole only.
+struct NoChange {};
+
+/// `using Change = ...;` in a state: one type, or a std::variant of several, that describe what can change. Each has
+/// `void apply(State&, const ThatChange&) noexcept` beside the state, and serialize() like the state.
+template <class State>
+struct ChangeOf {
+  using Type = NoChange;
+};
+template <class State>
+  requires requires { typename State::Change; }
+struct ChangeOf<State> {
+  using Type = typename State::Change;
+};
+
 /// The same, for the service that holds the state.
 template <class State>
 class StateCodec : public StateType {
  public:
+  using Change = typename ChangeOf<State>::Type;
+
+  /// Appends the change's bytes to `out`. Errors: internal, when its serialize() throws; then `out` is unspecified.
+  [[nodiscard]] virtual Result<void> encode_change(const Change& change, Bytes& out) const = 0;
+  /// Applies a change that encode_change() wrote under this schema version. Errors: damaged; config (newer schema).
+  [[nodiscard]] virtual Result<void> apply_change(State& state, ByteView bytes, std::uint32_t version) const = 0;
+
   [[nodiscard]] virtual Result<Bytes> encode(const State& state) const = 0;
   /// On error `state` is unspecified. Errors: damaged, config (newer schema).
   [[nodiscard]] virtual Result<void> decode(ByteView payload, std::uint32_t version, State& state) const = 0;

@@ -8,12 +8,15 @@
 #include <charconv>
 #include <limits>
 
+#include "state/base/seeded.hpp"
 #include "state/files.hpp"
 
 namespace tap::state {
 namespace {
 
 constexpr char kQuarantine[] = "quarantine";
+constexpr std::string_view kSegmentEnd = ".wal";
+constexpr std::string_view kSpareMark = "-spare";
 constexpr std::string_view kArchiveEnd = ".tap";
 constexpr std::string_view kTemporaryEnd = ".tmp";
 /// Rounds of a quarantined name's number before giving up; a person has to look at such a directory anyway.
@@ -48,8 +51,12 @@ Result<StoredArchive> decode_stored(ByteView bytes, const std::string& file) {
 
 }  // namespace
 
+Store::Store(Fd directory) : directory_(directory.get()), disk_(open_disk(std::move(directory))) {}
+
+Store::Store(std::unique_ptr<Disk> disk) : disk_(std::move(disk)) {}
+
 Result<std::vector<Store::Candidate>> Store::candidates() const {
-  Result<std::vector<std::string>> names = list_directory(directory_.get());
+  Result<std::vector<std::string>> names = disk_->list();
   if (!names) return std::move(names).error();
   std::vector<Candidate> found;
   for (const std::string& name : *names) {
@@ -61,7 +68,7 @@ Result<std::vector<Store::Candidate>> Store::candidates() const {
 }
 
 Result<StoredArchive> Store::read(const Candidate& candidate) const {
-  Result<Bytes> bytes = read_file(directory_.get(), candidate.file);
+  Result<Bytes> bytes = disk_->read(candidate.file, true);
   if (!bytes) return std::move(bytes.error()).with("archive " + candidate.file);
   Result<StoredArchive> stored = decode_stored(*bytes, candidate.file);
   if (!stored) return std::move(stored.error()).with("archive " + candidate.file);
@@ -73,12 +80,13 @@ Result<StoredArchive> Store::read(const Candidate& candidate) const {
 }
 
 Result<void> Store::remove_leftovers() {
-  Result<std::vector<std::string>> names = list_directory(directory_.get());
+  Result<std::vector<std::string>> names = disk_->list();
   if (!names) return std::move(names).error();
   for (const std::string& name : *names) {
     if (!ends_with(name, kTemporaryEnd) || !owns(name)) continue;
-    if (::unlinkat(directory_.get(), name.c_str(), 0) != 0) {
-      return errno_error(Fault::cannot_create, "removing the interrupted write " + name);
+    if (name.find(kSpareMark) != std::string::npos) continue;  // room for the journal: it looks after these itself
+    if (Result<void> removed = disk_->remove(name); !removed) {
+      return std::move(removed.error()).with("removing the interrupted write " + name);
     }
     report_.push_back("removed " + name + ", the rest of an interrupted save");
   }
@@ -86,24 +94,27 @@ Result<void> Store::remove_leftovers() {
 }
 
 Result<void> Store::quarantine(const std::string& file, const std::string& why) {
-  Result<Fd> aside = make_directory(directory_.get(), kQuarantine);
-  if (!aside) return std::move(aside).error();
+  if (Result<void> made = disk_->make_directory(kQuarantine); !made) return made;
   for (int number = 0; number < kQuarantineNamesMax; ++number) {
-    const std::string name = number == 0 ? file : file + "." + std::to_string(number);
-    if (::renameat2(directory_.get(), file.c_str(), aside->get(), name.c_str(), RENAME_NOREPLACE) == 0) {
-      report_.push_back("moved " + file + " to quarantine/" + name + ": " + why);
-      if (Result<void> synced = sync_directory(aside->get()); !synced) return synced;
-      return sync_directory(directory_.get());
-    }
-    if (errno != EEXIST) return errno_error(Fault::cannot_create, "moving " + file + " to quarantine");
+    const std::string name =
+        std::string(kQuarantine) + "/" + (number == 0 ? file : file + "." + std::to_string(number));
+    Result<bool> moved = disk_->rename_to_free_name(file, name);
+    if (!moved) return std::move(moved).error();
+    if (!*moved) continue;
+    report_.push_back("moved " + file + " to " + name + ": " + why);
+    if (Result<void> synced = disk_->sync_directory(kQuarantine); !synced) return synced;
+    return disk_->sync_directory();
   }
   return Error{Fault::cannot_create, "quarantine/ is full of files named " + file};
 }
 
 bool Store::owns(std::string_view name) {
   if (name == "LOCK" || name == kQuarantine) return true;
-  if (ends_with(name, kTemporaryEnd)) name.remove_suffix(kTemporaryEnd.size());
-  return generation_of(name).has_value();
+  if (ends_with(name, kTemporaryEnd)) {
+    name.remove_suffix(kTemporaryEnd.size());
+    if (ends_with(name, kSegmentEnd) && name.find(kSpareMark) != std::string_view::npos) return true;
+  }
+  return generation_of(name).has_value() || segment_first_lsn(name).has_value();
 }
 
 Result<std::optional<StoredArchive>> Store::load(bool look_only) {
@@ -120,14 +131,10 @@ Result<std::optional<StoredArchive>> Store::load(bool look_only) {
                                      newest.file + " and " + (*found)[1].file + "; move one of them away"};
   }
   Result<StoredArchive> stored = read(newest);
-  if (!stored) {
-    Error error = std::move(stored).error();
-    if (found->size() > 1 && error.fault == Fault::damaged) {
-      error.message += ". Nothing was changed. The older " + (*found)[1].file +
-                       " may be whole; `tapd --rewind -f` with a copy of it goes back to it knowingly";
-    }
-    return error;
+  if (!stored && stored.error().fault == Fault::damaged && found->size() > 1) {
+    stored = fall_back(newest, (*found)[1], std::move(stored).error(), look_only);
   }
+  if (!stored) return std::move(stored).error();
   if (look_only) return std::optional(std::move(stored).value());
   if (Result<void> cleared = remove_leftovers(); !cleared) return std::move(cleared).error();
   for (std::size_t i = 1; i < found->size(); ++i) {
@@ -139,6 +146,68 @@ Result<std::optional<StoredArchive>> Store::load(bool look_only) {
   return std::optional(std::move(stored).value());
 }
 
+/// The newest archive is damaged. The one before it is as good when the journal goes on from there to the end of what
+/// was durable: when every state is journaled, and the journal reaches the damaged archive's own base, or a seal.
+Result<StoredArchive> Store::fall_back(const Candidate& damaged, const Candidate& older, Error error, bool look_only) {
+  error.message += ". Nothing was changed. The older " + older.file +
+                   " may be whole; `tapd --rewind -f` with a copy of it goes back to it knowingly";
+  Result<StoredArchive> stored = read(older);
+  if (!stored) return error;
+  const Definition& definition = stored->archive.definition;
+  const bool journaled = std::none_of(definition.services.begin(), definition.services.end(), [&](const auto& service) {
+    return (service.durability.empty() ? definition.durability : service.durability) == "shutdown";
+  });
+  if (!journaled) return error;
+  Result<JournalEnd> end = read_journal(*disk_, stored->archive.lineage, stored->archive.base_lsn, nullptr);
+  if (!end || end->segments.empty() || (end->records == 0 && !end->sealed)) return error;
+  Result<Bytes> bytes = disk_->read(damaged.file);
+  const std::optional<std::uint64_t> base = bytes ? archive_base_lsn(*bytes) : std::nullopt;
+  if (base ? end->last_lsn < *base : !end->sealed) return error;
+  if (!look_only) {
+    if (Result<void> moved = quarantine(damaged.file, error.message.substr(0, error.message.find(". Nothing"))); !moved) {
+      return std::move(moved).error();
+    }
+    report_.push_back("using " + older.file + " and the journal since it instead: nothing is lost");
+  }
+  return stored;
+}
+
+Result<JournalEnd> Store::replay(const Archive& archive, ReplaySink* sink) {
+  return read_journal(*disk_, archive.lineage, archive.base_lsn, sink);
+}
+
+Result<void> Store::settle(const Archive& archive, const JournalEnd& end) {
+  if (end.tear && !TAP_SEEDED(append_after_tear)) {
+    if (Result<void> cut = cut_tear(*disk_, end); !cut) return cut;
+    report_.push_back("cut " + std::to_string(end.tear->bytes) + " bytes off " + end.tear->file + " at offset " +
+                      std::to_string(end.tear->offset) +
+                      ": a write that was not finished when everything ended; nobody was told of it. A copy is in "
+                      "quarantine/");
+  }
+  for (const std::string& stranger : end.strangers) {
+    if (archive.parent.none()) {
+      return Error{Fault::damaged, "the journal segment " + stranger +
+                                       " belongs to another lineage than the archives; move it away"};
+    }
+    if (Result<void> moved = quarantine(stranger, "it is of a lineage that was left by --rewind"); !moved) return moved;
+  }
+  return {};
+}
+
+Result<std::unique_ptr<JournalWriter>> Store::start_journal(SegmentSupply& supply, const Archive& archive,
+                                                            const JournalEnd& end, std::uint64_t epoch,
+                                                            std::vector<Introduction> services) {
+  supply.adopt_leftover();
+  JournalWriter::Start start;
+  start.name = archive.definition.name;
+  start.lineage = archive.lineage;
+  start.epoch = epoch;
+  start.last_lsn = std::max(archive.base_lsn, end.last_lsn);
+  start.chain = end.chain;
+  start.services = std::move(services);
+  return JournalWriter::open(*disk_, supply, std::move(start));
+}
+
 Result<StoredArchive> Store::write(ByteView bytes) {
   Result<Archive> archive = decode_archive(bytes);
   if (!archive) return std::move(archive).error();
@@ -147,28 +216,35 @@ Result<StoredArchive> Store::write(ByteView bytes) {
     return Error{Fault::damaged, "'" + archive->definition.name + "' cannot name an application"};
   }
   const std::string file = file_of(*archive);
-  // Decoding what was read back checks the encoder and the page cache, not the disk: that is recovery's work.
-  const auto same = [bytes](ByteView read_back) -> Result<void> {
-    if (read_back != bytes) return Error{Fault::internal, "what was read back is not what was written"};
-    Result<Archive> decoded = decode_archive(read_back);
-    if (!decoded) return std::move(decoded).error();
-    return {};
-  };
-  if (Result<void> replaced = replace_file(directory_.get(), file, bytes, same); !replaced) {
-    return std::move(replaced).error();
-  }
+  // It was decoded above, and is read back before the rename: that checks the encoder and the page cache, not the disk.
+  if (Result<void> replaced = replace_on_disk(*disk_, file, bytes); !replaced) return std::move(replaced).error();
   return StoredArchive{std::move(archive).value(), archive_digest(bytes), file};
 }
 
-void Store::remove_old_generations(std::uint64_t newest) {
+void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return;
   std::size_t kept = 0;
+  std::optional<std::uint64_t> needed_from;  // the base of the older archive that is kept
   for (const Candidate& candidate : *found) {
-    if (candidate.generation > newest || kept++ < 2) continue;
-    if (::unlinkat(directory_.get(), candidate.file.c_str(), 0) != 0) {
+    if (candidate.generation > newest) continue;
+    if (kept++ < 2) {
+      Result<Bytes> bytes = disk_->read(candidate.file);
+      needed_from = bytes ? archive_base_lsn(*bytes) : std::nullopt;
+      continue;
+    }
+    if (Result<void> removed = disk_->remove(candidate.file); !removed) {
       report_.push_back("could not remove the old " + candidate.file + "; it does no harm");
     }
+  }
+  if (kept < 2 || !needed_from) return;
+  Result<std::vector<SegmentFile>> segments = list_segments(*disk_);
+  if (!segments) return;
+  // A segment is done with when the next one still holds what the older archive would need.
+  for (std::size_t i = 0; i + 1 < segments->size() && (*segments)[i + 1].first_lsn <= *needed_from + 1; ++i) {
+    const std::string& file = (*segments)[i].file;
+    const Result<void> gone = supply != nullptr ? supply->recycle(file) : disk_->remove(file);
+    if (!gone) report_.push_back("could not remove the old segment " + file + "; it does no harm");
   }
 }
 
@@ -179,9 +255,13 @@ Result<StoredArchive> Store::save(const Archive& archive) {
     return Error{Fault::internal,
                  "generation " + std::to_string(archive.generation) + " is not above " + found->front().file};
   }
+  if (TAP_SEEDED(early_removal)) {
+    for (const Candidate& candidate : *found) (void)!disk_->remove(candidate.file).ok();
+    (void)!disk_->sync_directory().ok();
+  }
   Result<StoredArchive> stored = write(encode_archive(archive));
   if (!stored) return std::move(stored.error()).with("saving generation " + std::to_string(archive.generation));
-  remove_old_generations(archive.generation);
+  tidy(archive.generation, nullptr);
   return stored;
 }
 
@@ -211,10 +291,16 @@ Result<StoredArchive> Store::rewind(const Archive& archive, const Digest& digest
   // The child is durable before anything moves: a crash in between leaves a store that holds the child as its newest.
   Result<StoredArchive> stored = write(encode_archive(child));
   if (!stored) return std::move(stored.error()).with("rewinding the store");
-  for (const Candidate& candidate : *found) {
-    const Fd still_there(::openat(directory_.get(), candidate.file.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
-    if (!still_there.open()) continue;
-    if (Result<void> moved = quarantine(candidate.file, "--rewind chose an older archive"); !moved) {
+  std::vector<std::string> files;
+  for (const Candidate& candidate : *found) files.push_back(candidate.file);
+  Result<std::vector<SegmentFile>> segments = list_segments(*disk_);
+  if (!segments) return std::move(segments).error();
+  for (const SegmentFile& segment : *segments) files.push_back(segment.file);
+  for (const std::string& file : files) {
+    Result<bool> still_there = disk_->exists(file);
+    if (!still_there) return std::move(still_there).error();
+    if (!*still_there) continue;
+    if (Result<void> moved = quarantine(file, "--rewind chose an older archive"); !moved) {
       return std::move(moved).error();
     }
   }
@@ -236,7 +322,7 @@ Result<void> Store::copy_newest(int to_dir, const std::string& name) const {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
   if (found->empty()) return Error{Fault::no_input, "the store is empty"};
-  return copy_file(directory_.get(), found->front().file, to_dir, name);
+  return copy_file(directory_, found->front().file, to_dir, name);
 }
 
 Result<std::vector<StoreEntry>> Store::list() const {

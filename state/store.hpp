@@ -1,9 +1,9 @@
-// Store: the directory that holds one application's archives, later its journal, and its lock.
+// Store: the directory that holds one application's archives, its journal, and its lock.
 //
 // Files and what recovery does with each kind of damage: state/FORMAT.md, section 4.   Tests: tests/state/store_test.cpp
 //
-// Nothing above the store may assume a file: it opens, loads, saves and closes. (The journal's append comes beside
-// save(); both move the store from one durable point to the next.)
+// Nothing above the store may assume a file: it opens, loads, replays, appends, saves and closes. Both the journal's
+// append and save() move the store from one durable point to the next.
 #pragma once
 
 #include <functional>
@@ -14,6 +14,8 @@
 #include "state/archive.hpp"
 #include "state/base/fd.hpp"
 #include "state/base/result.hpp"
+#include "state/disk.hpp"
+#include "state/journal.hpp"
 
 namespace tap::state {
 
@@ -46,17 +48,34 @@ struct StoreEntry {
 ///             damaged.
 class Store {
  public:
-  explicit Store(Fd directory) : directory_(std::move(directory)) {}
+  explicit Store(Fd directory);
+  /// For a disk that is none: the tests'. copy_newest() needs a real one.
+  explicit Store(std::unique_ptr<Disk> disk);
 
   /// Loads the newest archive, after clearing away what an interrupted save left (*.tmp). An older damaged archive is
   /// moved to quarantine/. nullopt: the store is empty.
-  /// Errors: damaged, when the newest archive is (nothing is touched: there is no journal to bring the older one up
-  /// to date, and going back silently is what this program exists to prevent); config, for a newer format.
+  /// When the newest archive is damaged and the journal leads from the one before it to everything that was durable,
+  /// the damaged one is moved to quarantine/ and the older one is the answer.
+  /// Errors: damaged, when the newest archive is and the journal does not (nothing is touched: going back silently is
+  /// what this program exists to prevent); config, for a newer format.
   /// With `look_only` nothing is cleared away or moved.
   [[nodiscard]] Result<std::optional<StoredArchive>> load(bool look_only = false);
 
+  /// What the journal says since the archive, told to `sink` (may be nullptr). Changes nothing. Errors: read_journal().
+  [[nodiscard]] Result<JournalEnd> replay(const Archive& archive, ReplaySink* sink);
+  /// Takes away what an unclean end has left behind: the torn batch is copied to quarantine/ and cut, segments of a
+  /// lineage that --rewind has left are moved there. Says so in the report. REQUIRES: `end` is replay()'s for `archive`.
+  [[nodiscard]] Result<void> settle(const Archive& archive, const JournalEnd& end);
+  /// Begins this opener's part of the journal, behind `end`; `epoch` is above every one there was. `supply` outlives the writer; so does the store.
+  [[nodiscard]] Result<std::unique_ptr<JournalWriter>> start_journal(SegmentSupply& supply, const Archive& archive,
+                                                                     const JournalEnd& end, std::uint64_t epoch,
+                                                                     std::vector<Introduction> services);
+  /// Removes generations, and hands segments to `supply` (may be nullptr: removes them), that nothing needs any more
+  /// once `newest` is durable. What cannot be removed is said and does no harm.
+  void tidy(std::uint64_t newest, SegmentSupply* supply);
+
   /// Makes `archive` the store's newest: its generation must be above every one there. Durable on return; on error the
-  /// store is as it was. Removes generations that are no longer needed.
+  /// store is as it was. Removes what is no longer needed, see tidy().
   [[nodiscard]] Result<StoredArchive> save(const Archive& archive);
 
   /// Takes a given archive into an empty store, byte for byte.
@@ -75,13 +94,16 @@ class Store {
   /// Every archive file, newest first. Takes no lock and changes nothing: for a look from outside.
   [[nodiscard]] Result<std::vector<StoreEntry>> list() const;
 
-  /// Whether a file of this name inside a store is the store's own: LOCK, quarantine, an archive or its temporary.
+  /// Whether a file of this name inside a store is the store's own: LOCK, quarantine, an archive, a segment, or the
+  /// temporary of one.
   [[nodiscard]] static bool owns(std::string_view name);
 
   /// What load(), save() and rewind() did beyond their answer: sentences for the log, taken once.
   [[nodiscard]] std::vector<std::string> take_report() { return std::exchange(report_, {}); }
 
-  [[nodiscard]] int directory() const { return directory_.get(); }
+  [[nodiscard]] Disk& disk() { return *disk_; }
+  /// The directory's descriptor; -1 when the disk is none.
+  [[nodiscard]] int directory() const { return directory_; }
 
  private:
   struct Candidate {
@@ -93,9 +115,11 @@ class Store {
   [[nodiscard]] Result<void> remove_leftovers();
   [[nodiscard]] Result<void> quarantine(const std::string& file, const std::string& why);
   [[nodiscard]] Result<StoredArchive> write(ByteView bytes);
-  void remove_old_generations(std::uint64_t newest);
+  [[nodiscard]] Result<StoredArchive> fall_back(const Candidate& damaged, const Candidate& older, Error error,
+                                                bool look_only);
 
-  Fd directory_;
+  int directory_ = -1;  // the disk's, when it is a real one
+  std::unique_ptr<Disk> disk_;
   std::vector<std::string> report_;
 };
 

@@ -64,11 +64,12 @@ std::string encode_base64(std::string_view bytes) {
 struct SectionDocument {
   Section section;
   const StateTypes* types = nullptr;
+  bool pending = false;  ///< journal records that wait for their service, not a state
 
   template <class Output>
   void save(Output& output) const {
-    const StateType* type = (*types)(section.kind);
-    const std::string encoding = type != nullptr ? "cereal" : "base64";
+    const StateType* type = pending ? nullptr : (*types)(section.kind);
+    const std::string encoding = pending ? "records" : type != nullptr ? "cereal" : "base64";
     // A known state is read and written again, so it leaves in the newest schema.
     const std::uint32_t version = type != nullptr ? type->schema_version() : section.schema_version;
     output(cereal::make_nvp("service", section.service), cereal::make_nvp("kind", section.kind),
@@ -92,7 +93,8 @@ struct SectionDocument {
       throw CodecRefusal("a service's name or kind is longer than " + std::to_string(kSectionNameBytesMax));
     }
     const StateType* type = (*types)(section.kind);
-    if (encoding == "base64") {
+    pending = encoding == "records";
+    if (encoding == "base64" || pending) {
       std::string text;
       input(cereal::make_nvp("state", text));
       if (!is_base64(text)) throw CodecRefusal("the state of service '" + section.service + "' is not base64");
@@ -117,12 +119,14 @@ struct SectionDocument {
 /// The sections, written as cereal writes a vector; its elements need to know the kinds, so they are made here.
 struct SectionList {
   std::vector<Section>& sections;
+  std::vector<Section>& pending;
   const StateTypes* types;
 
   template <class Output>
   void save(Output& output) const {
-    output(cereal::make_size_tag(static_cast<cereal::size_type>(sections.size())));
+    output(cereal::make_size_tag(static_cast<cereal::size_type>(sections.size() + pending.size())));
     for (const Section& section : sections) output(SectionDocument{section, types});
+    for (const Section& section : pending) output(SectionDocument{section, types, true});
   }
 
   template <class Input>
@@ -134,6 +138,10 @@ struct SectionList {
     for (cereal::size_type i = 0; i < count; ++i) {
       SectionDocument document{{}, types};
       input(document);
+      if (document.pending) {
+        pending.push_back(std::move(document.section));
+        continue;
+      }
       if (!names.insert(document.section.service).second) {
         throw CodecRefusal("service '" + document.section.service + "' has two sections");
       }
@@ -172,7 +180,8 @@ struct ArchiveDocument {
       ancestors.push_back({ancestor.generation, to_hex({ancestor.digest.data(), ancestor.digest.size()})});
     }
     std::vector<Section> sections = archive.sections;
-    const SectionList services{sections, types};
+    std::vector<Section> pending = archive.pending;
+    const SectionList services{sections, pending, types};
     output(cereal::make_nvp("format_version", kFormatVersion),
            cereal::make_nvp("compatible_features", archive.compatible_features),
            cereal::make_nvp("read_only_features", archive.read_only_features),
@@ -194,7 +203,7 @@ struct ArchiveDocument {
     std::string parent;
     std::string parent_digest;
     std::vector<AncestorDocument> ancestors;
-    SectionList services{archive.sections, types};
+    SectionList services{archive.sections, archive.pending, types};
     input(cereal::make_nvp("format_version", format_version));
     if (format_version != kFormatVersion) {
       throw CodecRefusal("format version " + std::to_string(format_version) + " is not known to this program");

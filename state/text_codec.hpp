@@ -47,6 +47,8 @@ class TextInput {
 template <class State>
 class CerealCodec final : public StateCodec<State> {
  public:
+  using Change = typename StateCodec<State>::Change;
+
   [[nodiscard]] std::uint32_t schema_version() const override { return State::kSchemaVersion; }
   [[nodiscard]] Result<Bytes> initial() const override { return encode(State{}); }
   [[nodiscard]] Result<Bytes> encode(const State& state) const override { return state::encode(state); }
@@ -57,6 +59,33 @@ class CerealCodec final : public StateCodec<State> {
                                       ", this program knows versions up to " + std::to_string(State::kSchemaVersion)};
     }
     return state::decode(payload, state);
+  }
+  [[nodiscard]] Result<void> encode_change(const Change& change, Bytes& out) const override {
+    try {
+      BinaryOutput output(out);
+      output(change);
+      return {};
+    } catch (const std::exception& refusal) {
+      return Error{Fault::internal, std::string("encoding a change: ") + refusal.what()};
+    }
+  }
+  [[nodiscard]] Result<void> apply_change(State& state, ByteView bytes, std::uint32_t version) const override {
+    if (version > State::kSchemaVersion) {
+      return Error{Fault::config, "a change has schema version " + std::to_string(version) +
+                                      ", this program knows versions up to " + std::to_string(State::kSchemaVersion)};
+    }
+    if constexpr (std::same_as<Change, NoChange>) {
+      return Error{Fault::damaged, "there is a change of a state that is recorded as a whole only"};
+    } else {
+      Change change{};
+      if (Result<void> decoded = state::decode(bytes, change); !decoded) return decoded;
+      if constexpr (requires { apply(state, change); }) {
+        apply(state, change);
+      } else {
+        std::visit([&state](const auto& one) { apply(state, one); }, change);
+      }
+      return {};
+    }
   }
   [[nodiscard]] Result<void> check(ByteView payload, std::uint32_t version) const override {
     State state{};

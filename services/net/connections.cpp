@@ -2,8 +2,8 @@
 
 namespace tap::net {
 
-ConnectionSet::ConnectionSet(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits)
-    : reactor_(reactor), factory_(factory), service_(std::move(service)), limits_(limits) {}
+ConnectionSet::ConnectionSet(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits, Gate* gate)
+    : reactor_(reactor), factory_(factory), service_(std::move(service)), limits_(limits), gate_(gate) {}
 
 ConnectionSet::~ConnectionSet() {
   when_empty_ = nullptr;
@@ -115,7 +115,7 @@ void ConnectionSet::end_idle() {
     StreamTransport& stream = **next++;  // being active moves it to the end of the list
     if (stream.active_ms + limits_.idle_timeout_ms > now) break;
     if (stream.over()) continue;
-    if (stream.peer_took_bytes()) {
+    if (stream.held() || stream.peer_took_bytes()) {
       stream_active(stream);
       continue;
     }

@@ -33,7 +33,8 @@ struct ListenerLimits {
 /// Invariants: streams_ is ordered by last activity, the most idle first, so that one timer serves all of them.
 class ConnectionSet final : private StreamOwner {
  public:
-  ConnectionSet(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits);
+  /// `gate`: what the connections' output waits for, see gate.hpp. It outlives the set.
+  ConnectionSet(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits, Gate* gate = nullptr);
   ConnectionSet(const ConnectionSet&) = delete;
   ConnectionSet& operator=(const ConnectionSet&) = delete;
   ~ConnectionSet();
@@ -54,6 +55,7 @@ class ConnectionSet final : private StreamOwner {
   void stream_active(StreamTransport& stream) override;
   void stream_ended(StreamTransport& stream) override;
   [[nodiscard]] const std::string& service() const override { return service_; }
+  [[nodiscard]] Gate* gate() const override { return gate_; }
 
   [[nodiscard]] std::unique_ptr<StreamTransport> make_stream();
   [[nodiscard]] bool begin(std::unique_ptr<StreamTransport> stream);
@@ -66,6 +68,7 @@ class ConnectionSet final : private StreamOwner {
   Factory& factory_;
   std::string service_;
   ListenerLimits limits_;
+  Gate* gate_;
   ConnectionCounts counts_;
   std::list<std::unique_ptr<StreamTransport>> streams_;
   std::vector<StreamTransport*> ended_;

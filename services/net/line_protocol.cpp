@@ -1,5 +1,7 @@
 #include "services/net/line_protocol.hpp"
 
+#include "services/net/refusal.hpp"
+
 namespace tap::net {
 
 void LineProtocol::data_received(std::string_view data) {
@@ -33,7 +35,11 @@ std::string_view LineProtocol::consume(std::string_view data) {
     std::string_view line = data.substr(0, end);
     data.remove_prefix(end + 1);
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    line_received(line);
+    try {
+      line_received(line);
+    } catch (const Refusal& refusal) {
+      send_line(std::string("ERR ") + refusal.what());
+    }
   }
   return {};
 }

@@ -21,6 +21,7 @@ class LineProtocol : public Protocol {
   [[nodiscard]] bool owes_answer() const final;
 
  protected:
+  /// A Refusal thrown from it is answered with `ERR <reason>`, and the connection goes on.
   virtual void line_received(std::string_view line) = 0;
   /// A line longer than kLineBytesMax. By default the connection is aborted.
   virtual void line_too_long();

@@ -16,8 +16,8 @@ struct Listener::Box {
   Listener* owner = nullptr;
 };
 
-Listener::Listener(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits)
-    : reactor_(reactor), service_(service), connections_(reactor, factory, std::move(service), limits) {}
+Listener::Listener(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits, Gate* gate)
+    : reactor_(reactor), service_(service), connections_(reactor, factory, std::move(service), limits, gate) {}
 
 Listener::~Listener() { close(); }
 

@@ -20,7 +20,7 @@ class Listener {
   /// After an error of accept(2) the next attempt waits so long.
   static constexpr std::uint64_t kAcceptPauseMs = 1000;
 
-  Listener(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits);
+  Listener(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits, Gate* gate = nullptr);
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
   ~Listener();

@@ -128,6 +128,19 @@ void Reactor::forget(Flushable& item) {
   std::replace(flushing_.begin(), flushing_.end(), &item, static_cast<Flushable*>(nullptr));
 }
 
+std::string Reactor::take_buffer() {
+  if (buffers_.empty()) return {};
+  std::string buffer = std::move(buffers_.back());
+  buffers_.pop_back();
+  return buffer;
+}
+
+void Reactor::give_buffer(std::string&& buffer) {
+  if (buffers_.size() == kBuffersMax || buffer.capacity() > kBufferBytesMax) return;
+  buffer.clear();
+  buffers_.push_back(std::move(buffer));
+}
+
 bool Reactor::guarded(std::string_view who, const std::function<void()>& code) {
   try {
     code();
@@ -143,6 +156,7 @@ bool Reactor::guarded(std::string_view who, const std::function<void()>& code) {
 /// Writes what was said in this turn: one write per connection, however many pieces it came in. What the flushes
 /// themselves cause (a drained connection that goes on) waits for the next turn, so that nobody is starved.
 void Reactor::settle() {
+  if (before_flush_) before_flush_();
   flushing_.swap(dirty_);
   for (std::size_t i = 0; i < flushing_.size(); ++i) {
     if (flushing_[i] != nullptr) flushing_[i]->flush();

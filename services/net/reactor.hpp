@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,6 +36,9 @@ class Reactor {
  public:
   /// One read delivers at most this much; the buffer is shared by all connections of the loop.
   static constexpr std::size_t kReceiveBytesMax = std::size_t{64} * 1024;
+  /// Kept for reuse: so many output buffers, none larger than this.
+  static constexpr std::size_t kBuffersMax = 64;
+  static constexpr std::size_t kBufferBytesMax = std::size_t{16} * 1024;
 
   explicit Reactor(LogSink& log, const Clock& clock = system_clock());
   Reactor(const Reactor&) = delete;
@@ -58,6 +62,8 @@ class Reactor {
   /// Has `item.flush()` called once at the end of this turn. `item` must call forget() if it ends before.
   void flush_later(Flushable& item) { dirty_.push_back(&item); }
   void forget(Flushable& item);
+  /// Has `work` called at the end of each turn before anything is flushed; one owner, nullptr ends it.
+  void before_flush(std::function<void()> work) { before_flush_ = std::move(work); }
 
   /// The door for other people's code: runs it, and logs what it throws under `who`. Returns whether it returned.
   bool guarded(std::string_view who, const std::function<void()>& code);
@@ -65,6 +71,9 @@ class Reactor {
   [[nodiscard]] std::uint64_t now_ms() const { return clock_.now_ms(); }
   [[nodiscard]] LogSink& log() { return log_; }
   [[nodiscard]] std::span<char> receive_buffer() { return {receive_buffer_.get(), kReceiveBytesMax}; }
+  /// An empty buffer with memory of an earlier one, for output; give it back when it is sent. What is kept is bounded.
+  [[nodiscard]] std::string take_buffer();
+  void give_buffer(std::string&& buffer);
   [[nodiscard]] uv_loop_s* loop();
   /// REQUIRES to be on the loop's thread once run() or turn() has been called.
   void assert_on_loop() const;
@@ -80,7 +89,9 @@ class Reactor {
   TimerQueue timers_;
   std::vector<Flushable*> dirty_;
   std::vector<Flushable*> flushing_;
+  std::function<void()> before_flush_;
   std::unique_ptr<char[]> receive_buffer_;
+  std::vector<std::string> buffers_;
   std::unique_ptr<Handles> handles_;
   bool stopping_ = false;
 };

@@ -5,9 +5,11 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include <algorithm>
 #include <exception>
 
 #include "services/net/address.hpp"
+#include "services/net/refusal.hpp"
 
 namespace tap::net {
 
@@ -37,10 +39,13 @@ Error uv_failure(int status, const char* what) {
 
 }  // namespace
 
-StreamTransport::StreamTransport(Reactor& reactor, StreamOwner& owner) : reactor_(reactor), owner_(owner) {}
+StreamTransport::StreamTransport(Reactor& reactor, StreamOwner& owner)
+    : reactor_(reactor), owner_(owner), gate_(owner.gate()) {}
 
 StreamTransport::~StreamTransport() {
   if (dirty_) reactor_.forget(*this);
+  if (waiting_) gate_->forget(*this);
+  if (held_accounted_ != 0) gate_->hold(-static_cast<std::ptrdiff_t>(held_accounted_));
   if (box_ != nullptr) {
     box_->owner = nullptr;
     uv_close(&box_->handle, [](uv_handle_t* handle) { delete reinterpret_cast<Box*>(handle); });
@@ -52,6 +57,8 @@ template <class Code>
 void StreamTransport::call_protocol(Code&& code) {
   try {
     code();
+  } catch (const Refusal&) {
+    lose_connection();  // the answer to a request that cannot be told no
   } catch (const std::exception& thrown) {
     end_badly(std::string("the protocol threw: ") + thrown.what());
   } catch (...) {
@@ -145,12 +152,15 @@ void StreamTransport::read_failed(int status) {
 
 void StreamTransport::write(std::string_view bytes) {
   if (phase_ != Phase::open || half_close_wanted_) return;
+  mark();
+  if (out_.empty() && bytes.size() > out_.capacity()) out_ = reactor_.take_buffer();
   out_.append(bytes);
+  out_end_ += bytes.size();
   if (unsent_bytes() > kUnsentBytesMax) {
     fail("more than " + std::to_string(kUnsentBytesMax) + " bytes wait to be sent to a peer that does not read");
     return;
   }
-  if (!throttled_ && unsent_bytes() > kHighWaterBytes) {
+  if (!throttled_ && (unsent_bytes() > kHighWaterBytes || (held() && gate_->crowded()))) {
     throttled_ = true;
     update_reading();
   }
@@ -163,11 +173,51 @@ void StreamTransport::flush_at_turn_end() {
   reactor_.flush_later(*this);
 }
 
+/// What is said next may reveal everything that has happened up to now.
+void StreamTransport::mark() {
+  if (gate_ == nullptr || !gate_->closed()) return;
+  const std::uint64_t position = gate_->last();
+  if (!marks_.empty()) {
+    Mark& newest = marks_.back();
+    if (newest.position == position) return;
+    if (newest.position > gate_->sealed()) {  // they will be passed together
+      newest.position = position;
+      return;
+    }
+  }
+  marks_.push_back({out_end_, position});
+}
+
+/// How much of out_ may leave now.
+std::size_t StreamTransport::sendable() {
+  while (!marks_.empty() && marks_.front().position <= gate_->passed()) marks_.erase(marks_.begin());
+  if (marks_.empty()) return out_.size() - out_sent_;
+  if (!waiting_) {
+    waiting_ = true;
+    gate_->wait(*this);
+  }
+  const std::uint64_t sent_end = out_end_ - (out_.size() - out_sent_);
+  return static_cast<std::size_t>(marks_.front().begin - std::min(marks_.front().begin, sent_end));
+}
+
+void StreamTransport::gate_passed() {
+  waiting_ = false;
+  flush_at_turn_end();
+}
+
+void StreamTransport::account_held() {
+  const std::size_t held_now = held() ? out_.size() - out_sent_ : 0;
+  if (held_now == held_accounted_) return;
+  gate_->hold(static_cast<std::ptrdiff_t>(held_now) - static_cast<std::ptrdiff_t>(held_accounted_));
+  held_accounted_ = held_now;
+}
+
 void StreamTransport::flush() {
   dirty_ = false;
   if (box_ == nullptr || writing_bytes_ != 0) return;
-  if (!out_.empty()) {
-    uv_buf_t buffer = uv_buf_init(out_.data() + out_sent_, static_cast<unsigned>(out_.size() - out_sent_));
+  const std::size_t may = sendable();
+  if (may != 0) {
+    uv_buf_t buffer = uv_buf_init(out_.data() + out_sent_, static_cast<unsigned>(may));
     const int sent = uv_try_write(&box_->stream, &buffer, 1);
     if (sent < 0 && sent != UV_EAGAIN) {
       end(uv_failure(sent, "writing"));
@@ -177,24 +227,31 @@ void StreamTransport::flush() {
       owner_.stream_active(*this);
       out_sent_ += static_cast<std::size_t>(sent);
     }
-    if (out_sent_ < out_.size()) {
-      send_piece();
+    const std::size_t rest = may - static_cast<std::size_t>(std::max(sent, 0));
+    if (rest != 0) {
+      send_piece(rest);
       return;
     }
-    // An idle connection keeps no buffer.
-    std::string().swap(out_);
-    out_sent_ = 0;
+    if (out_sent_ == out_.size()) {
+      // An idle connection keeps no buffer.
+      if (out_.capacity() > std::string().capacity()) reactor_.give_buffer(std::exchange(out_, std::string()));
+      out_.clear();
+      out_sent_ = 0;
+    } else if (out_sent_ > out_.size() / 2) {
+      out_.erase(0, std::exchange(out_sent_, 0));
+    }
   }
+  account_held();
   after_output();
 }
 
 /// Leaves the next piece to the loop, which tells when it is sent. Not all of the rest: libuv says nothing of a write
 /// that is half through, and a peer that reads slowly is not idle.
-void StreamTransport::send_piece() {
+void StreamTransport::send_piece(std::size_t bytes_max) {
   auto* request = new WriteRequest;
   request->request.data = request;
   request->box = box_;
-  request->bytes = out_.substr(out_sent_, kPieceBytesMax);
+  request->bytes = out_.substr(out_sent_, std::min(bytes_max, kPieceBytesMax));
   out_sent_ += request->bytes.size();
   if (out_sent_ > out_.size() / 2) out_.erase(0, std::exchange(out_sent_, 0));
   writing_bytes_ = request->bytes.size();
@@ -234,7 +291,7 @@ void StreamTransport::after_output() {
     drain_wanted_ = false;
     call_protocol([this] { protocol_->output_drained(); });
   }
-  if (phase_ == Phase::ended || unsent_bytes() != 0) return;
+  if (phase_ == Phase::ended || unsent_bytes() != 0 || held()) return;
   if (phase_ == Phase::finishing) {
     end_gently("the connection was ended by us");
     return;
@@ -250,6 +307,7 @@ void StreamTransport::after_output() {
 
 void StreamTransport::lose_connection() {
   if (phase_ != Phase::open) return;
+  mark();  // an end tells something too
   phase_ = Phase::finishing;
   update_reading();
   flush_at_turn_end();  // the end comes from there, not from inside this call
@@ -257,6 +315,7 @@ void StreamTransport::lose_connection() {
 
 void StreamTransport::lose_write_connection() {
   if (phase_ != Phase::open) return;
+  mark();
   half_close_wanted_ = true;
   flush_at_turn_end();
 }

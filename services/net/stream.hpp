@@ -8,7 +8,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "services/net/gate.hpp"
 #include "services/net/protocol.hpp"
 #include "services/net/reactor.hpp"
 #include "state/base/fd.hpp"
@@ -28,6 +30,8 @@ class StreamOwner {
   virtual void stream_ended(StreamTransport& stream) = 0;
   /// The name of the service, for the log.
   [[nodiscard]] virtual const std::string& service() const = 0;
+  /// What its output waits for; nullptr: for nothing. Lifetime: outlives the stream.
+  [[nodiscard]] virtual Gate* gate() const { return nullptr; }
 
  protected:
   ~StreamOwner() = default;
@@ -39,7 +43,7 @@ enum class StreamKind { tcp, unix_socket };
 /// Lifetime:   owned by a ConnectionSet; the reactor, the owner and the factory outlive it. The libuv handle lives in a
 ///             box of its own that the loop frees, so this object may go at any time.
 /// Invariants: at most one uv_write is under way; what is written meanwhile waits in out_.
-class StreamTransport final : public Transport, private Flushable {
+class StreamTransport final : public Transport, private Flushable, private GateWaiter {
  public:
   /// Above this much unsent output reading pauses; at the low mark it goes on.
   static constexpr std::size_t kHighWaterBytes = std::size_t{64} * 1024;
@@ -80,6 +84,8 @@ class StreamTransport final : public Transport, private Flushable {
   void tell_protocol_lost();
 
   [[nodiscard]] std::size_t unsent_bytes() const { return out_.size() - out_sent_ + writing_bytes_; }
+  /// Whether output, or the end of it, waits for the gate: then it is not the peer who is slow.
+  [[nodiscard]] bool held() const { return !marks_.empty(); }
 
   // For the owner only: its place in the owner's list, and when bytes last moved.
   std::list<std::unique_ptr<StreamTransport>>::iterator place;
@@ -93,10 +99,19 @@ class StreamTransport final : public Transport, private Flushable {
   };
   struct Box;
   struct WriteRequest;
+  /// The output from `begin` on, counted from the first byte of the connection, waits for this position of the gate.
+  struct Mark {
+    std::uint64_t begin;
+    std::uint64_t position;
+  };
 
   [[nodiscard]] Result<void> make_box(StreamKind kind);
   void flush() override;
-  void send_piece();
+  void gate_passed() override;
+  void mark();
+  [[nodiscard]] std::size_t sendable();
+  void account_held();
+  void send_piece(std::size_t bytes_max);
   void written(std::size_t bytes, int status);
   void received(std::string_view data);
   void read_failed(int status);
@@ -116,10 +131,15 @@ class StreamTransport final : public Transport, private Flushable {
   std::string out_;
   std::size_t out_sent_ = 0;  ///< of out_, from its beginning
   std::size_t writing_bytes_ = 0;
+  Gate* gate_;                      ///< nullptr: nothing is held
+  std::vector<Mark> marks_;         ///< at most a few: what belongs to one batch has one mark
+  std::uint64_t out_end_ = 0;       ///< bytes ever written to out_: where its end is, counted as marks are
+  std::size_t held_accounted_ = 0;  ///< what the gate was told that we hold
   std::unique_ptr<Error> reason_;
   int kernel_unsent_ = 0;  ///< SIOCOUTQ (tcp(7), unix(7)) when last looked at
   Phase phase_ = Phase::open;
   bool dirty_ = false;
+  bool waiting_ = false;  ///< for the gate
   bool reading_ = false;
   bool reading_wanted_ = true;
   bool throttled_ = false;     ///< reading is paused because the peer does not read

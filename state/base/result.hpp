@@ -31,6 +31,7 @@ enum class Fault : int {
 struct Error {
   Fault fault = Fault::internal;
   std::string message;
+  int os_code = 0;  ///< errno, where that was the reason
 
   /// The same error with context in front.
   [[nodiscard]] Error with(std::string_view context) && {

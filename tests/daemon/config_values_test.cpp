@@ -83,7 +83,7 @@ TEST_CASE("config: every key arrives in the definition") {
 TEST_CASE("config: what is not said has its default, and the file names the application") {
   const state::Definition definition = good(kMinimal, "/etc/tapd/shop.toml");
   CHECK(definition.name == "shop");
-  CHECK(definition.durability == "shutdown");
+  CHECK(definition.durability == "strict");
   CHECK(definition.stop_timeout_ms == state::kDefaultStopTimeoutMs);
   REQUIRE(definition.services.size() == 1);
   CHECK(definition.services[0].connections_max == state::kDefaultConnectionsMax);

@@ -275,7 +275,7 @@ TEST_CASE("differences: what a reload would change is told, a sentence each") {
   state::Definition wanted = running;
   wanted.name = "Shop";
   wanted.stop_timeout_ms = 5000;
-  wanted.durability = "strict";
+  wanted.durability = "shutdown";
   wanted.services[0].connections_max = 5;
   state::ServiceDefinition added = running.services[0];
   added.name = "echo";
@@ -283,7 +283,7 @@ TEST_CASE("differences: what a reload would change is told, a sentence each") {
   CHECK(differences(running, wanted) == std::vector<std::string>{
                                             "the application's name 'Fibonacci' -> 'Shop'",
                                             "stop_timeout 10s -> 5s",
-                                            "durability shutdown -> strict",
+                                            "durability strict -> shutdown",
                                             "service 'fib' would change",
                                             "service 'echo' would start",
                                         });

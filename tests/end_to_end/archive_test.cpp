@@ -92,17 +92,31 @@ TEST_CASE("archive: one that does not belong to the store is 73, with both names
   serve(second, {"--rewind", "-f", "newer.tap"}, "5", 1);
 }
 
-TEST_CASE("archive: a damaged store is refused with 65, nothing is touched, --rewind helps knowingly") {
+TEST_CASE("archive: a damaged newest archive costs nothing when the journal leads on from the one before") {
   const TemporaryDirectory directory;
   serve(directory, fibonacci_lines(), "2", 1);
   serve(directory, fibonacci_lines(), "3", 1);
   std::string bytes = read_text(directory / "Fibonacci.state/Fibonacci-3.tap");
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
   write_text(directory / "Fibonacci.state/Fibonacci-3.tap", bytes);
+  serve(directory, fibonacci_lines(), "5", 1);
+  CHECK(read_text(directory / "Fibonacci.state/quarantine/Fibonacci-3.tap") == bytes);
+  CHECK(count_of(read_text(directory / "tapd.log"), "nothing is lost") == 1);
+  serve(directory, fibonacci_lines(), "8", 1);
+}
+
+TEST_CASE("archive: a damaged store without a journal is refused with 65, nothing is touched, --rewind helps knowingly") {
+  const TemporaryDirectory directory;
+  std::vector<std::string> unjournaled = fibonacci_lines();
+  unjournaled.insert(unjournaled.end(), {"--durability", "shutdown"});
+  serve(directory, unjournaled, "2", 1);
+  serve(directory, unjournaled, "3", 1);
+  std::string bytes = read_text(directory / "Fibonacci.state/Fibonacci-3.tap");
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
+  write_text(directory / "Fibonacci.state/Fibonacci-3.tap", bytes);
   const std::string older = read_text(directory / "Fibonacci.state/Fibonacci-2.tap");
 
-  std::vector<std::string> words = fibonacci_lines();
-  Ended ended = tapd(directory, words);
+  Ended ended = tapd(directory, unjournaled);
   CHECK(ended.code == 65);
   CHECK(count_of(ended.err, "Fibonacci-3.tap") == 1);
   CHECK(count_of(ended.err, "Fibonacci-2.tap") == 1);

@@ -94,9 +94,25 @@ TEST_CASE("keeper: a killed worker is replaced within 100 ms, as the median of f
   CHECK(took_ms[2] < (sanitized() ? 1000 : 100));
 }
 
-TEST_CASE("keeper: the log tells what a killed worker may repeat") {
+TEST_CASE("keeper: what a killed worker has given is never given again, and nothing needs to be said") {
   const TemporaryDirectory directory;
   Daemon daemon(directory, fibonacci_lines());
+  REQUIRE(daemon.started());
+  const std::vector<std::string> expected{"2", "3", "5", "8", "13"};
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CHECK(ask(daemon.port()) == expected[i]);
+    kill_worker(daemon, i + 1);
+  }
+  CHECK(count_of(daemon.log(), "may be given again") == 0);
+  CHECK(count_of(daemon.log(), "replayed 1 changes in 1 batches from the journal") == expected.size());
+  CHECK(daemon.stop());
+}
+
+TEST_CASE("keeper: with durability shutdown the log tells what a killed worker may repeat") {
+  const TemporaryDirectory directory;
+  std::vector<std::string> words = fibonacci_lines();
+  words.insert(words.end(), {"--durability", "shutdown"});
+  Daemon daemon(directory, words);
   REQUIRE(daemon.started());
   CHECK(ask(daemon.port()) == "2");
   kill_worker(daemon, 1);

@@ -172,7 +172,7 @@ TEST_CASE("start: usage errors are 64, config errors 78 with every place at once
   CHECK(start(directory, {"--frobnicate"}).code == 64);
   CHECK(start(directory, {"fibonacci"}).code == 64);
   CHECK(start(directory, {"fibonaci", "--listen", "tcp:0"}).code == 64);
-  CHECK(start(directory, with(fibonacci_lines(), {"--durability", "strict"})).code == 78);
+  CHECK(start(directory, with(fibonacci_lines(), {"--durability", "always"})).code == 78);
   write_text(directory / "bad.toml",
              "[[service]]\nname = \"a\"\nkind = \"echo\"\nlisten = [\"tcp:9\"]\nlisen = 1\n"
              "[[service]]\nname = \"a\"\nkind = \"fibonacci\"\nlisten = [\"tcp:9\"]\n");

@@ -140,6 +140,7 @@ TEST_CASE("stop: a disk that is full while saving is said, exit 70, and the olde
   }
   std::vector<std::string> words{program("tapd"), "-n", "--state-dir", "small/state"};
   for (const std::string& word : fibonacci_lines()) words.push_back(word);
+  words.insert(words.end(), {"--durability", "shutdown"});
   Process tapd(words, directory.path());
   const std::vector<std::uint16_t> ports = ports_in(tapd.read_line());
   REQUIRE(ports.size() == 1);

@@ -46,7 +46,7 @@ state::ServiceDefinition echo_definition(const std::string& name) {
 }
 
 state::Archive collected(const Application& application, const std::optional<state::StoredArchive>& previous = {}) {
-  Result<state::Archive> archive = application.collect(previous);
+  Result<state::Archive> archive = application.collect(previous, 0, previous ? previous->archive.epoch + 1 : 1);
   REQUIRE(archive.ok());
   return std::move(archive).value();
 }

@@ -175,12 +175,12 @@ TEST_CASE("application: a service may listen in several places, and its limits h
   CHECK(world.loop.turn_until([&] { return third.read_now(), third.gone(); }));
   CHECK(world.application->status() ==
         std::vector<std::string>{
-            "a: 2 connections open, 2 accepted, 1 refused, 0 timed out, 2 state changes since the start"});
+            "a: 2 connections open, 2 accepted, 1 refused, 0 timed out, 2 state changes since the start, durability strict"});
   world.loop.clock.advance(5000);
   world.loop.turn(2);
   CHECK(world.application->status() ==
         std::vector<std::string>{
-            "a: 0 connections open, 2 accepted, 1 refused, 2 timed out, 2 state changes since the start"});
+            "a: 0 connections open, 2 accepted, 1 refused, 2 timed out, 2 state changes since the start, durability strict"});
 }
 
 TEST_CASE("application: a drain sends what is due, closes the ports, and calls back once") {

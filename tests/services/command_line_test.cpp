@@ -114,7 +114,7 @@ TEST_CASE("one service: both are named after the kind, the application with a ca
   const Result<state::Definition> made = make(arguments);
   REQUIRE(made.ok());
   CHECK(made->name == "Fibonacci");
-  CHECK(made->durability == "shutdown");
+  CHECK(made->durability == "strict");
   REQUIRE(made->services.size() == 1);
   const state::ServiceDefinition& service = made->services[0];
   CHECK(service.name == "fibonacci");
@@ -153,21 +153,21 @@ TEST_CASE("one service: what is wrong is named by its option") {
   CHECK(refusal(framing) == "--framing: 'lines' is not one of none|line; did you mean 'line'?");
 }
 
-TEST_CASE("durability: shutdown is there, the others are not yet, nonsense is nonsense") {
-  CHECK(check_durability("").ok());
-  CHECK(check_durability("shutdown").ok());
-  for (const std::string planned : {"strict", "reserve", "interval:1s", "interval:"}) {
-    CAPTURE(planned);
-    const Result<void> checked = check_durability(planned);
-    REQUIRE(!checked.ok());
-    CHECK(checked.error().exit_code() == 78);
-    CHECK(checked.error().message ==
-          "durability '" + planned + "' is not yet in this version; it has 'shutdown' (saved at a clean stop only)");
+TEST_CASE("durability: the four modes are known, nonsense is nonsense") {
+  for (const char* known : {"", "strict", "shutdown", "reserve", "interval:1s", "interval:300ms", "interval:1h"}) {
+    CAPTURE(known);
+    CHECK(check_durability(known).ok());
   }
-  const Result<void> nonsense = check_durability("always");
-  REQUIRE(!nonsense.ok());
-  CHECK(nonsense.error().message == "'always' is not a durability; this version has 'shutdown'");
-  ServiceArguments strict = listening("tcp:1");
-  strict.durability = "strict";
-  CHECK(refusal(strict, Fault::config).find("--durability: durability 'strict' is not yet") == 0);
+  for (const char* wrong : {"always", "interval", "interval:", "interval:0", "interval:soon", "interval:2h", "Strict"}) {
+    CAPTURE(wrong);
+    const Result<void> checked = check_durability(wrong);
+    REQUIRE(!checked.ok());
+    CHECK(checked.error().fault == Fault::config);
+  }
+  CHECK(check_durability("stict").error().message ==
+        "'stict' is not a durability; did you mean 'strict'? (there are strict, interval:TIME, shutdown, and reserve for "
+        "counters)");
+  ServiceArguments odd = listening("tcp:1");
+  odd.durability = "always";
+  CHECK(refusal(odd, Fault::config).find("--durability: 'always' is not a durability") == 0);
 }

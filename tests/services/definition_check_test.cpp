@@ -51,7 +51,7 @@ TEST_CASE("definition check: a good one is good") {
 TEST_CASE("definition check: what the application says of itself is checked") {
   CHECK(refusal([](Definition& d) { d.name = "a/b"; }) == "'a/b' cannot name an application");
   CHECK(refusal([](Definition& d) { d.name.clear(); }) == "'' cannot name an application");
-  CHECK(refusal([](Definition& d) { d.durability = "strict"; }).find("not yet in this version") != std::string::npos);
+  CHECK(refusal([](Definition& d) { d.durability = "often"; }).find("'often' is not a durability") == 0);
   CHECK(refusal([](Definition& d) { ++(d.stop_timeout_ms = kStopTimeoutMsMax); }) == "stop_timeout is at most an hour");
 }
 
@@ -64,7 +64,11 @@ TEST_CASE("definition check: what a service says of itself is checked, under its
   CHECK(refusal([](Definition& d) { d.services[1].options["framing"] = "line"; }) ==
         "service 'echo': the kind 'echo' has no option 'framing'");
   CHECK(refusal([](Definition& d) { d.services[0].durability = "always"; }) ==
-        "service 'fib': 'always' is not a durability; this version has 'shutdown'");
+        "service 'fib': 'always' is not a durability (there are strict, interval:TIME, shutdown, and reserve for "
+        "counters)");
+  CHECK(refusal([](Definition& d) { d.services[0].durability = "reserve"; }) ==
+        "service 'fib': durability 'reserve' is for counters, and kind 'fibonacci' is none");
+  CHECK(refusal([](Definition& d) { d.services[1].durability = "reserve"; }) == "accepted");  // it keeps no state
   CHECK(refusal([](Definition& d) { d.services[0].connections_max = 0; }) == "service 'fib': max_connections is 0");
   CHECK(refusal([](Definition& d) { d.services[0].listen.clear(); }) == "service 'fib': it listens nowhere");
   CHECK(refusal([](Definition& d) { d.services[1].listen = {"tcp:x"}; }) ==

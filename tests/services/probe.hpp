@@ -20,11 +20,13 @@ inline std::string text_of(const Calls& calls) {
   return text;
 }
 
+struct Probed {};
+
 struct ProbeState {
+  using Change = Probed;
   std::uint64_t count = 0;
 };
 
-struct Probed {};
 inline void apply(ProbeState& state, const Probed& /*change*/) noexcept { ++state.count; }
 
 /// The count in decimal; anything else is damaged.
@@ -41,6 +43,15 @@ class ProbeCodec final : public state::StateCodec<ProbeState> {
       return Error{Fault::damaged, "it is no number"};
     }
     state.count = std::stoull(std::string(payload));
+    return {};
+  }
+  [[nodiscard]] Result<void> encode_change(const Probed& /*change*/, Bytes& out) const override {
+    out += '+';
+    return {};
+  }
+  [[nodiscard]] Result<void> apply_change(ProbeState& state, ByteView bytes, std::uint32_t /*version*/) const override {
+    if (bytes != "+") return Error{Fault::damaged, "it is no plus"};
+    apply(state, Probed{});
     return {};
   }
   [[nodiscard]] Result<void> check(ByteView payload, std::uint32_t version) const override {

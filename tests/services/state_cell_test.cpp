@@ -6,18 +6,22 @@
 #include <string>
 #include <vector>
 
+#include "services/net/refusal.hpp"
+
 namespace {
 
 using namespace tap;
 using tap::services::StateCell;
 
-struct NotesState {
-  std::vector<std::string> notes;
-  int total = 0;
-};
-
 struct Noted {
   int value = 0;
+};
+
+struct NotesState {
+  using Change = Noted;
+
+  std::vector<std::string> notes;
+  int total = 0;
 };
 
 void apply(NotesState& state, const Noted& change) noexcept { state.total += change.value; }
@@ -38,6 +42,33 @@ class NotesCodec final : public state::StateCodec<NotesState> {
     state.total = std::stoi(std::string(payload));
     return {};
   }
+  [[nodiscard]] Result<void> encode_change(const Noted& change, Bytes& out) const override {
+    out += std::to_string(change.value);
+    return {};
+  }
+  [[nodiscard]] Result<void> apply_change(NotesState& state, ByteView bytes, std::uint32_t) const override {
+    if (bytes.empty()) return Error{Fault::damaged, "no number"};
+    apply(state, Noted{std::stoi(std::string(bytes))});
+    return {};
+  }
+};
+
+/// Writes down what it is told; refuses when it is full.
+class RecordingLog final : public services::ChangeLog {
+ public:
+  [[nodiscard]] bool wants_changes() const override { return wants; }
+  void change(ByteView bytes) override {
+    if (full) throw net::Refusal("full");
+    told.push_back("change " + std::string(bytes));
+  }
+  void whole() override {
+    if (full) throw net::Refusal("full");
+    told.emplace_back("whole");
+  }
+
+  bool wants = true;
+  bool full = false;
+  std::vector<std::string> told;
 };
 
 const NotesCodec kCodec;
@@ -100,4 +131,41 @@ TEST_CASE("state cell: a restore that fails leaves the state as it was") {
   CHECK(cell->total == 12);
   CHECK(!cell.restore("5", 4).ok());
   CHECK(cell->total == 12);
+}
+
+TEST_CASE("state cell: a change is told before it is applied, an update as a whole") {
+  StateCell<NotesState> cell(kCodec);
+  RecordingLog log;
+  cell.attach(&log);
+  cell.record(Noted{3});
+  cell.update([](NotesState& state) { state.total += 10; });
+  log.wants = false;  // the whole state is recorded anyway
+  cell.record(Noted{4});
+  cell.attach(nullptr);
+  cell.record(Noted{5});
+  CHECK(log.told == std::vector<std::string>{"change 3", "whole", "whole"});
+  CHECK(cell->total == 22);
+}
+
+TEST_CASE("state cell: what there is no room for is refused and changes nothing") {
+  StateCell<NotesState> cell(kCodec);
+  RecordingLog log;
+  cell.attach(&log);
+  cell.record(Noted{3});
+  log.full = true;
+  CHECK_THROWS_AS(cell.record(Noted{4}), net::Refusal);
+  CHECK_THROWS_AS(cell.update([](NotesState& state) { state.total = 99; }), net::Refusal);
+  CHECK(cell->total == 3);
+  CHECK(cell.changes() == 1);
+  CHECK(log.told == std::vector<std::string>{"change 3"});
+}
+
+TEST_CASE("state cell: replay applies changes and takes whole states") {
+  StateCell<NotesState> cell(kCodec);
+  CHECK(cell.replay(state::RecordType::whole, "40", 3).ok());
+  CHECK(cell.replay(state::RecordType::change, "2", 3).ok());
+  CHECK(cell->total == 42);
+  CHECK(cell.changes() == 0);
+  CHECK_FALSE(cell.replay(state::RecordType::change, "", 3).ok());
+  CHECK_FALSE(cell.replay(state::RecordType::whole, "damaged", 3).ok());
 }

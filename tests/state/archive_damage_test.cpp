@@ -201,9 +201,9 @@ TEST_CASE("archive: an unknown incompatible or read-only feature is 78, an unkno
 }
 
 TEST_CASE("archive: an unknown section type or codec is 78 and named") {
-  const Error type = error_of_patched<std::uint32_t>(kFirstSection + 4, 4);
+  const Error type = error_of_patched<std::uint32_t>(kFirstSection + 4, 9);
   CHECK(type.fault == Fault::config);
-  CHECK(says(type, "section of type 4"));
+  CHECK(says(type, "section of type 9"));
   CHECK(error_of_patched<std::uint32_t>(kFirstSection + 4, 0).fault == Fault::config);
   SectionImage state = state_image("fib");
   state.codec = 2;

@@ -1,0 +1,344 @@
+#include "services/committer.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "services/net/refusal.hpp"
+
+namespace tap::services {
+namespace {
+
+constexpr char kWho[] = "journal";
+/// How much the newest sync counts in the average.
+constexpr double kNewestWeight = 0.1;
+/// An introduction of every service, at the very most.
+constexpr std::size_t kIntroductionBytesMax = 600;
+/// What a state may have grown by since it was last asked for its bytes.
+constexpr std::size_t kGrowthBytes = 4096;
+
+}  // namespace
+
+/// One service's side of it.
+class Committer::ServiceLog final : public ChangeLog {
+ public:
+  ServiceLog(Committer& committer, std::uint16_t number, StatePort& state, const Durability& durability)
+      : committer_(committer), number_(number), state_(state), durability_(durability) {
+    if (durability.mode == Durability::Mode::reserve) own_gate_ = std::make_unique<net::Gate>();
+  }
+
+  [[nodiscard]] bool wants_changes() const override { return !whole_; }
+
+  void change(ByteView bytes) override {
+    committer_.check_room(bytes.size() + state::kRecordHeaderBytes);
+    state::append_record(committer_.open_.records, state::RecordType::change, number_, bytes);
+    committer_.count(*this);
+  }
+
+  void whole() override {
+    if (!whole_) {
+      committer_.check_room(whole_bytes_ + whole_bytes_ / 4 + kGrowthBytes);
+      whole_ = true;
+      committer_.whole_.push_back(this);
+    }
+    committer_.count(*this);
+  }
+
+  /// The state as it is now, into the batch that is closed.
+  Result<void> append_whole(Bytes& records) {
+    whole_ = false;
+    Result<Bytes> bytes = state_.save();
+    if (!bytes) return std::move(bytes).error();
+    whole_bytes_ = bytes->size();
+    state::append_record(records, state::RecordType::whole, number_, *bytes);
+    return {};
+  }
+
+  [[nodiscard]] net::Gate* gate() {
+    if (durability_.mode == Durability::Mode::strict) return &committer_.gate_;
+    return own_gate_.get();
+  }
+  [[nodiscard]] const Durability& durability() const { return durability_; }
+  [[nodiscard]] std::uint16_t number() const { return number_; }
+
+ private:
+  Committer& committer_;
+  std::uint16_t number_;
+  StatePort& state_;
+  Durability durability_;
+  std::unique_ptr<net::Gate> own_gate_;  // durability reserve: waits for its own reservations only
+  bool whole_ = false;                   // it goes into the open batch as a whole
+  std::size_t whole_bytes_ = 0;
+};
+
+Committer::Committer(net::Reactor& reactor, state::SegmentSupply& supply, std::unique_ptr<state::JournalWriter> writer,
+                     std::function<void(const Error&)> broken, Place place)
+    : reactor_(reactor),
+      supply_(supply),
+      writer_(std::move(writer)),
+      on_broken_(std::move(broken)),
+      place_(place),
+      next_lsn_(writer_->last_lsn() + 1),
+      durable_lsn_(writer_->last_lsn()),
+      room_(writer_->room()),
+      in_thread_now_(place == Place::thread) {
+  open_.first_lsn = next_lsn_;
+  pass(durable_lsn_);
+  gate_.applied(durable_lsn_);
+  reactor_.before_flush([this] { turn_end(); });
+  prepare_spare();
+}
+
+Committer::~Committer() {
+  *alive_ = false;
+  reactor_.before_flush(nullptr);
+  committing_.wait_idle();
+  preparing_thread_.wait_idle();
+}
+
+void Committer::add(std::uint16_t number, StatePort& state, const Durability& durability) {
+  TAP_ASSERT(durability.journaled());
+  if (logs_.size() <= number) logs_.resize(number + std::size_t{1});
+  logs_[number] = std::make_unique<ServiceLog>(*this, number, state, durability);
+  if (net::Gate* own = logs_[number]->gate(); own != nullptr) {
+    own->applied(durable_lsn_);
+    own->pass(durable_lsn_);
+  }
+  state.attach(logs_[number].get());
+}
+
+net::Gate* Committer::gate(std::uint16_t number) {
+  if (number >= logs_.size() || logs_[number] == nullptr) return nullptr;
+  return logs_[number]->gate();
+}
+
+// --- the open batch ---------------------------------------------------------------------------------------------
+
+/// One more change is in the open batch.
+std::uint64_t Committer::count(ServiceLog& log) {
+  const std::uint64_t lsn = next_lsn_++;
+  ++open_.lsn_count;
+  if (std::find(open_.services.begin(), open_.services.end(), log.number()) == open_.services.end()) {
+    open_.services.push_back(log.number());
+  }
+  if (log.durability().gated()) {
+    urgent_ = true;
+    log.gate()->applied(lsn);
+  } else if (!interval_.active()) {
+    interval_ = reactor_.call_later(log.durability().interval_ms, [this] { urgent_ = true; });
+  }
+  return lsn;
+}
+
+std::size_t Committer::room() const {
+  const std::size_t ready = supply_.ready_bytes();
+  return std::max(room_, ready > state::kSegmentDataOffset ? ready - state::kSegmentDataOffset : 0);
+}
+
+/// Room is reserved before a change is applied: what was applied will be written. Throws net::Refusal.
+void Committer::check_room(std::size_t bytes) {
+  if (broken_) throw net::Refusal("the journal cannot be written");
+  if (full_) throw net::Refusal("the disk is full");
+  const std::size_t needed = open_.records.size() + bytes + kIntroductionBytesMax * logs_.size();
+  if (needed + 2 * state::kSegmentDataOffset <= room()) return;
+  if (needed > kBatchBytesMax) throw net::Refusal("too many changes at once");
+  const Result<void> prepared = supply_.prepare(needed + 3 * state::kSegmentDataOffset);
+  if (prepared) return;
+  set_full(prepared.error());
+  throw net::Refusal("the disk is full");
+}
+
+/// Only the states that are recorded as a whole are still missing in it.
+Result<void> Committer::close_batch() {
+  for (ServiceLog* log : whole_) {
+    if (Result<void> appended = log->append_whole(open_.records); !appended) return appended;
+  }
+  whole_.clear();
+  flight_ = std::exchange(open_, {});
+  open_.first_lsn = next_lsn_;
+  urgent_ = false;
+  return {};
+}
+
+// --- to the disk ------------------------------------------------------------------------------------------------
+
+bool Committer::in_thread() const { return place_ == Place::adaptive ? in_thread_now_ : place_ == Place::thread; }
+
+void Committer::turn_end() {
+  if (urgent_ && !in_flight_ && !broken_) commit();
+}
+
+void Committer::commit() {
+  interval_.cancel();
+  if (Result<void> closed = close_batch(); !closed) {
+    set_broken(closed.error());
+    return;
+  }
+  gate_.sealed(flight_.last_lsn());
+  in_flight_ = true;
+  write_in_flight();
+}
+
+/// Writes flight_, here or there; finish_in_flight() gets the result.
+void Committer::write_in_flight() {
+  const auto write = [this] {
+    const auto begin = std::chrono::steady_clock::now();
+    result_ = barrier_in_flight_ ? writer_->write_barrier() : writer_->write(flight_);
+    took_us_ = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
+  };
+  if (!in_thread()) {
+    write();
+    finish_in_flight();
+    return;
+  }
+  const std::size_t taken = state::padded_batch_bytes(flight_.records.size(), state::kSegmentDataOffset);
+  room_ -= std::min(room_, taken);
+  committing_.run([this, write, alive = alive_] {
+    write();
+    reactor_.post([this, alive] {
+      if (*alive && in_flight_) finish_in_flight();
+    });
+  });
+}
+
+void Committer::finish_in_flight() {
+  TAP_ASSERT(in_flight_ && result_.has_value());
+  const Result<void> result = std::move(*result_);
+  result_.reset();
+  room_ = writer_->room();
+  if (!result && state::is_disk_full(result.error()) && !writer_->broken()) {
+    set_full(result.error());  // the same batch is tried again; nobody has been told anything
+    return;
+  }
+  in_flight_ = false;
+  const bool was_barrier = std::exchange(barrier_in_flight_, false);
+  if (!result) {
+    set_broken(result.error());
+    return;
+  }
+  if (full_) set_roomy();
+  sync_us_ += (took_us_ - sync_us_) * kNewestWeight;
+  if (sync_us_ > kSlowSyncUs) in_thread_now_ = true;
+  if (sync_us_ < kFastSyncUs) in_thread_now_ = false;
+  if (!was_barrier) written();
+}
+
+void Committer::written() {
+  ++batches_;
+  durable_lsn_ = flight_.last_lsn();
+  flight_.records.clear();
+  if (open_.records.capacity() == 0) open_.records.swap(flight_.records);  // its memory serves again
+  last_write_ms_ = reactor_.now_ms();
+  arm_barrier();
+  if (supply_.ready_bytes() == 0) prepare_spare();
+  pass(durable_lsn_);
+}
+
+void Committer::pass(std::uint64_t lsn) {
+  gate_.pass(lsn);
+  for (const auto& log : logs_) {
+    if (log != nullptr && log->gate() != nullptr && log->gate() != &gate_) log->gate()->pass(lsn);
+  }
+}
+
+/// One timer for any number of batches: it looks whether the last one is old enough when it fires.
+void Committer::arm_barrier() {
+  barrier_due_ = true;
+  if (barrier_.active()) return;
+  barrier_ = reactor_.call_later(kBarrierMs, [this] {
+    if (!barrier_due_ || broken_ || full_) return;
+    const std::uint64_t quiet_ms = reactor_.now_ms() - last_write_ms_;
+    if (in_flight_ || quiet_ms < kBarrierMs) {
+      barrier_ = reactor_.call_later(kBarrierMs - std::min(quiet_ms, kBarrierMs - 1), [this] { arm_barrier(); });
+      return;
+    }
+    barrier_due_ = false;
+    in_flight_ = barrier_in_flight_ = true;
+    write_in_flight();
+  });
+}
+
+void Committer::prepare_spare() {
+  if (preparing_ || full_) return;
+  preparing_ = true;
+  preparing_thread_.run([this, alive = alive_] {
+    Result<void> prepared = supply_.prepare();
+    reactor_.post([this, alive, prepared] {
+      if (!*alive) return;
+      preparing_ = false;
+      // There is room in the present segment still; when that ends, check_room() asks again and refuses.
+      if (!prepared) reactor_.log().write(LogLevel::warning, kWho, prepared.error().message);
+    });
+  });
+}
+
+// --- trouble ----------------------------------------------------------------------------------------------------
+
+void Committer::set_full(const Error& why) {
+  if (!full_) {
+    full_ = true;
+    reactor_.log().write(LogLevel::error, kWho,
+                         "the disk is full: changes are refused until there is room, reads go on (" + why.message + ")");
+  }
+  retry_ = reactor_.call_later(kRetryMs, [this] { try_again(); });
+}
+
+void Committer::set_roomy() {
+  full_ = false;
+  reactor_.log().write(LogLevel::info, kWho, "there is room on the disk again: changes are accepted");
+}
+
+void Committer::try_again() {
+  if (in_flight_) {
+    write_in_flight();
+    return;
+  }
+  preparing_thread_.run([this, alive = alive_] {
+    Result<void> prepared = supply_.prepare();
+    reactor_.post([this, alive, prepared] {
+      if (!*alive || !full_) return;
+      if (prepared) set_roomy();
+      else set_full(prepared.error());
+    });
+  });
+}
+
+void Committer::set_broken(const Error& error) {
+  if (broken_) return;
+  broken_ = true;
+  retry_.cancel();
+  reactor_.log().write(LogLevel::error, kWho,
+                       error.message + "; what is on the disk is not known, so nothing that was not durable leaves");
+  breaking_ = reactor_.call_later(0, [this, error] { on_broken_(error); });
+}
+
+// --- the end ----------------------------------------------------------------------------------------------------
+
+Result<void> Committer::close() {
+  committing_.wait_idle();
+  if (in_flight_ && result_) finish_in_flight();
+  place_ = Place::loop;
+  if (in_flight_ && !broken_) write_in_flight();  // it waited for room
+  if (!in_flight_ && !broken_ && !open_.empty()) commit();
+  if (broken_) return Error{Fault::internal, "the journal is broken"};
+  if (in_flight_) return Error{Fault::internal, "the disk is full: the last changes could not be made durable"};
+  Result<void> sealed = writer_->seal();
+  barrier_due_ = false;
+  broken_ = true;  // nothing may follow the seal
+  return sealed;
+}
+
+std::optional<std::uint64_t> Committer::end_segment() {
+  if (in_flight_ || broken_) return std::nullopt;
+  writer_->end_segment();
+  room_ = writer_->room();
+  return durable_lsn_;
+}
+
+std::string Committer::status() const {
+  return "journal: last LSN " + std::to_string(last_lsn()) + ", durable " + std::to_string(durable_lsn_) + ", " +
+         std::to_string(batches_) + " batches, sync " + std::to_string(static_cast<std::uint64_t>(sync_us_)) +
+         " us in the " + (in_thread() ? "thread" : "loop") + ", " + std::to_string(gate_.held_bytes()) +
+         " bytes held" + (full_ ? ", disk full" : "") + (broken_ ? ", ended" : "");
+}
+
+}  // namespace tap::services

@@ -1,0 +1,251 @@
+#include <algorithm>
+#include <cstdlib>
+
+#include "state/archive.hpp"
+#include "state/base/seeded.hpp"
+#include "state/journal.hpp"
+
+namespace tap::state {
+namespace {
+
+/// Zeros are written in pieces: a commit on the same disk does not have to wait for all of a segment.
+constexpr std::size_t kZeroPieceBytes = std::size_t{256} << 10U;
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+Result<void> fill_with_zeros(DiskFile& file, std::size_t bytes) {
+  const Bytes zeros(std::min(kZeroPieceBytes, bytes), '\0');
+  for (std::size_t at = 0; at < bytes; at += zeros.size()) {
+    const std::size_t piece = std::min(zeros.size(), bytes - at);
+    if (Result<void> written = file.write_at(at, ByteView(zeros).substr(0, piece)); !written) return written;
+  }
+  return file.sync();
+}
+
+}  // namespace
+
+// --- SegmentSupply ----------------------------------------------------------------------------------------------
+
+SegmentSupply::SegmentSupply(Disk& disk, std::string name) : disk_(disk), name_(std::move(name)) {}
+
+std::string SegmentSupply::next_file() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  return name_ + "-spare" + std::to_string(++made_) + ".wal.tmp";
+}
+
+void SegmentSupply::adopt_leftover() {
+  const std::lock_guard<std::mutex> one_at_a_time(preparing_);
+  const Result<std::vector<std::string>> names = disk_.list();
+  if (!names) return;
+  const std::string begin = name_ + "-spare";
+  const std::string end = ".wal.tmp";
+  for (const std::string& name : *names) {
+    if (name.size() <= begin.size() + end.size() || name.compare(0, begin.size(), begin) != 0 ||
+        name.compare(name.size() - end.size(), end.size(), end) != 0) {
+      continue;
+    }
+    made_ = std::max<std::uint64_t>(made_, std::strtoull(name.c_str() + begin.size(), nullptr, 10));
+    if (ready_bytes() == 0 && adopt(name)) continue;
+    (void)!disk_.remove(name).ok();
+  }
+}
+
+/// Only a whole one, and durably full of zeros: it may have been under way when everything ended.
+bool SegmentSupply::adopt(const std::string& file) {
+  Result<std::unique_ptr<DiskFile>> open = disk_.open(file);
+  if (!open) return false;
+  Result<Bytes> bytes = (*open)->read_at(0, kSegmentBytes + 1);
+  if (!bytes || bytes->size() != kSegmentBytes || bytes->find_first_not_of('\0') != Bytes::npos) return false;
+  if (!(*open)->sync()) return false;
+  offer({file, std::move(open).value(), kSegmentBytes});
+  return true;
+}
+
+void SegmentSupply::offer(Spare spare) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  spare_ = std::move(spare);
+  ready_bytes_.store(spare_->bytes, std::memory_order_release);
+}
+
+Result<void> SegmentSupply::prepare(std::size_t bytes) {
+  bytes = round_up(std::max(bytes, kSegmentBytes), kSegmentDataOffset);
+  const std::lock_guard<std::mutex> one_at_a_time(preparing_);
+  if (ready_bytes() >= bytes) return {};
+  Spare made;
+  made.file = next_file();
+  made.bytes = bytes;
+  Result<std::unique_ptr<DiskFile>> file = disk_.create(made.file);
+  if (!file) return std::move(file.error()).with("making room for the journal");
+  made.open = std::move(file).value();
+  if (Result<void> filled = fill_with_zeros(*made.open, bytes); !filled) {
+    (void)!disk_.remove(made.file).ok();
+    return std::move(filled.error()).with("making room for the journal");
+  }
+  if (std::optional<Spare> smaller = take(0)) (void)!disk_.remove(smaller->file).ok();
+  offer(std::move(made));
+  return {};
+}
+
+Result<void> SegmentSupply::recycle(const std::string& file) {
+  const std::lock_guard<std::mutex> one_at_a_time(preparing_);
+  Result<std::unique_ptr<DiskFile>> open = disk_.open(file);
+  if (!open) return std::move(open).error();
+  Result<std::uint64_t> size = (*open)->size();
+  if (!size) return std::move(size).error();
+  if (ready_bytes() != 0 || *size != kSegmentBytes) return disk_.remove(file);
+  Spare again{next_file(), std::move(open).value(), kSegmentBytes};
+  if (Result<void> renamed = disk_.rename(file, again.file); !renamed) return renamed;
+  // What it held must be gone before it can hold something new: leftovers would look like a torn batch.
+  if (Result<void> filled = fill_with_zeros(*again.open, again.bytes); !filled) {
+    (void)!disk_.remove(again.file).ok();
+    return filled;
+  }
+  offer(std::move(again));
+  return {};
+}
+
+std::optional<SegmentSupply::Spare> SegmentSupply::take(std::size_t bytes) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (!spare_ || spare_->bytes < bytes) return std::nullopt;
+  ready_bytes_.store(0, std::memory_order_release);
+  return std::exchange(spare_, std::nullopt);
+}
+
+// --- JournalWriter ----------------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<JournalWriter>> JournalWriter::open(Disk& disk, SegmentSupply& supply, Start start) {
+  std::unique_ptr<JournalWriter> writer(new JournalWriter(disk, supply, std::move(start)));
+  writer->last_lsn_ = writer->start_.last_lsn;
+  writer->record_chain_ = writer->start_.chain;
+  if (Result<void> begun = writer->begin_segment(0); !begun) return std::move(begun).error();
+  return writer;
+}
+
+/// A segment is whole, header and all, before it gets the name by which recovery finds it.
+Result<void> JournalWriter::begin_segment(std::size_t bytes_needed) {
+  const std::size_t bytes = std::max(kSegmentDataOffset + bytes_needed, SegmentSupply::kSegmentBytes);
+  std::optional<SegmentSupply::Spare> spare = supply_.take(bytes);
+  if (!spare) {
+    if (Result<void> prepared = supply_.prepare(bytes); !prepared) return prepared;
+    spare = supply_.take(bytes);
+    TAP_ASSERT(spare.has_value());
+  }
+  SegmentHeader header;
+  header.block_bytes = static_cast<std::uint32_t>(disk_.block_bytes());
+  header.segment_bytes = spare->bytes;
+  header.lineage = start_.lineage;
+  header.epoch = start_.epoch;
+  header.first_lsn = last_lsn_ + 1;
+  header.previous_chain = record_chain_;
+  header.salt = random_salt();
+  header.writer = writer_name();
+  if (Result<void> written = spare->open->write_at(0, encode_segment_header(header)); !written) return fail(written.error());
+  if (Result<void> synced = spare->open->sync(); !synced) return fail(std::move(synced).error());
+  const std::string name = start_.name + "-" + std::to_string(header.first_lsn) + ".wal";
+  if (Result<void> renamed = disk_.rename(spare->file, name); !renamed) return fail(std::move(renamed).error());
+  if (Result<void> synced = TAP_SEEDED(no_directory_sync) ? Result<void>() : disk_.sync_directory(); !synced) {
+    return fail(std::move(synced).error());
+  }
+  bytes_written_ += kSegmentHeaderBytes;
+  syncs_ += 2;
+  file_ = std::move(spare->open);
+  header_ = header;
+  seed_ = segment_seed(header);
+  chain_ = chain_start(header);
+  offset_ = kSegmentDataOffset;
+  introduced_.assign(start_.services.size(), false);
+  segment_ended_ = false;
+  return {};
+}
+
+Bytes JournalWriter::introductions_for(const Batch& batch) const {
+  Bytes introductions;
+  for (const std::uint16_t number : batch.services) {
+    if (introduced_[number]) continue;
+    append_record(introductions, RecordType::introduction, number, encode_introduction(start_.services[number]));
+  }
+  return introductions;
+}
+
+std::size_t JournalWriter::room() const {
+  const std::size_t here =
+      segment_ended_ ? 0 : static_cast<std::size_t>(header_.segment_bytes) - std::min<std::size_t>(offset_, header_.segment_bytes);
+  const std::size_t ready = supply_.ready_bytes();
+  const std::size_t there = ready > kSegmentDataOffset ? ready - kSegmentDataOffset : 0;
+  const std::size_t most = std::max(here, there);
+  return most > kBatchHeaderBytes ? most - kBatchHeaderBytes : 0;
+}
+
+Result<void> JournalWriter::write(const Batch& batch) {
+  TAP_ASSERT(!broken_ && !batch.empty() && batch.first_lsn == last_lsn_ + 1);
+  Bytes introductions = introductions_for(batch);
+  const auto padded = [&] {
+    return padded_batch_bytes(introductions.size() + batch.records.size(), header_.block_bytes);
+  };
+  if (segment_ended_ || offset_ + padded() > header_.segment_bytes) {
+    // All services are introduced again in a new segment: room for that is reckoned in.
+    std::size_t introduction_bytes = 0;
+    for (const std::uint16_t number : batch.services) {
+      introduction_bytes += kRecordHeaderBytes + encode_introduction(start_.services[number]).size();
+    }
+    const std::size_t needed = padded_batch_bytes(introduction_bytes + batch.records.size(), kSegmentDataOffset);
+    if (Result<void> begun = begin_segment(needed); !begun) return begun;
+    introductions = introductions_for(batch);
+  }
+  if (Result<void> written = put(0, batch, introductions); !written) return written;
+  for (const std::uint16_t number : batch.services) introduced_[number] = true;
+  last_lsn_ = batch.last_lsn();
+  record_chain_ = chain_;
+  return {};
+}
+
+Result<void> JournalWriter::write_barrier() {
+  TAP_ASSERT(!broken_);
+  if (segment_ended_ || offset_ + padded_batch_bytes(0, header_.block_bytes) > header_.segment_bytes) return {};
+  Batch nothing;
+  nothing.first_lsn = last_lsn_ + 1;
+  return put(kBarrier, nothing, {});
+}
+
+Result<void> JournalWriter::seal() {
+  TAP_ASSERT(!broken_);
+  if (offset_ + padded_batch_bytes(0, header_.block_bytes) > header_.segment_bytes) {
+    if (Result<void> begun = begin_segment(0); !begun) return begun;
+  }
+  Batch nothing;
+  nothing.first_lsn = last_lsn_ + 1;
+  return put(kSeal, nothing, {});
+}
+
+Result<void> JournalWriter::put(std::uint32_t flags, const Batch& batch, ByteView introductions) {
+  BatchHeader header;
+  header.flags = flags;
+  header.first_lsn = batch.first_lsn;
+  header.lsn_count = batch.lsn_count;
+  header.durable_lsn = last_lsn_;
+  header.record_bytes = static_cast<std::uint32_t>(introductions.size() + batch.records.size());
+  std::uint32_t chain = chain_;
+  buffer_.clear();
+  if (introductions.empty()) {
+    append_batch(buffer_, header, batch.records, seed_, header_.block_bytes, chain);
+  } else {
+    append_batch(buffer_, header, Bytes(introductions) + batch.records, seed_, header_.block_bytes, chain);
+  }
+  if (Result<void> written = file_->write_at(offset_, buffer_); !written) return fail(std::move(written).error());
+  if (Result<void> synced = TAP_SEEDED(no_data_sync) ? Result<void>() : file_->sync(); !synced) {
+    broken_ = true;  // whatever the reason was: what is on the disk is not known
+    return std::move(synced).error();
+  }
+  bytes_written_ += buffer_.size();
+  ++syncs_;
+  chain_ = chain;
+  offset_ += buffer_.size();
+  return {};
+}
+
+Result<void> JournalWriter::fail(Error error) {
+  broken_ = !is_disk_full(error);
+  return error;
+}
+
+}  // namespace tap::state
