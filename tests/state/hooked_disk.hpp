@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "state/disk.hpp"
@@ -22,6 +23,7 @@ class HookedDisk final : public state::Disk {
   explicit HookedDisk(const std::string& directory);
 
   DiskHook hook;
+  std::optional<std::uint64_t> free_told;  ///< what free_bytes() says, instead of the truth
 
   Result<std::vector<std::string>> list() override { return real_->list(); }
   Result<bool> exists(const std::string& name) override { return real_->exists(name); }
@@ -34,7 +36,7 @@ class HookedDisk final : public state::Disk {
   Result<void> make_directory(const std::string& name) override { return real_->make_directory(name); }
   Result<void> sync_directory(const std::string& name) override;
   std::size_t block_bytes() override { return real_->block_bytes(); }
-  Result<std::uint64_t> free_bytes() override { return real_->free_bytes(); }
+  Result<std::uint64_t> free_bytes() override { return free_told ? *free_told : real_->free_bytes(); }
 
   /// Makes the call, or does what the hook wants instead.
   template <class Call>
