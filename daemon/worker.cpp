@@ -101,6 +101,7 @@ Result<void> Worker::recover() {
     say_resumed();
     forget_payloads();
     if (Result<void> replayed = replay(); !replayed) return std::move(replayed.error()).with("the store");
+    if (Result<void> settled = application_->settle(); !settled) return settled;
   }
   if (!plan_.save) return {};
   const bool fresh = !stored_;

@@ -117,6 +117,17 @@ Result<void> Application::replay(const state::Introduction& of, state::RecordTyp
   return {};
 }
 
+Result<void> Application::settle() {
+  for (const Running& running : running_) {
+    StatePort* state = running.service->state();
+    if (state == nullptr) continue;
+    if (Result<void> settled = state->settle(); !settled) {
+      return std::move(settled.error()).with("the state of service '" + running.name + "'");
+    }
+  }
+  return {};
+}
+
 bool Application::journaled() const {
   return std::any_of(running_.begin(), running_.end(), [this](const Running& running) {
     return running.service->state() != nullptr &&
