@@ -380,6 +380,19 @@ Archive successor(const Archive& archive, const Digest& digest) {
   return next;
 }
 
+Archive child_of(const Archive& archive, const Digest& digest) {
+  Archive child = archive;
+  child.lineage = Lineage::make();
+  child.parent = archive.lineage;
+  child.parent_generation = archive.generation;
+  child.parent_digest = digest;
+  child.ancestors.clear();
+  child.generation = archive.generation + 1;
+  child.created_ms = wall_clock_ms();
+  child.writer = writer_name();
+  return child;
+}
+
 std::uint64_t wall_clock_ms() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());

@@ -98,6 +98,9 @@ void remember_ancestor(Archive& next, std::uint64_t generation, const Digest& di
 /// What follows the archive with this digest in its lineage: generation + 1, the older one remembered.
 [[nodiscard]] Archive successor(const Archive& archive, const Digest& digest);
 
+/// The beginning of a lineage of its own that goes on from this archive: what a rewind or an edited copy is.
+[[nodiscard]] Archive child_of(const Archive& archive, const Digest& digest);
+
 /// Milliseconds since 1970 UTC, now.
 [[nodiscard]] std::uint64_t wall_clock_ms();
 

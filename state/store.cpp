@@ -163,12 +163,11 @@ Result<StoredArchive> Store::fall_back(const Candidate& damaged, const Candidate
   Result<Bytes> bytes = disk_->read(damaged.file);
   const std::optional<std::uint64_t> base = bytes ? archive_base_lsn(*bytes) : std::nullopt;
   if (base ? end->last_lsn < *base : !end->sealed) return error;
+  const std::string why = error.message.substr(0, error.message.find(". Nothing was changed"));
   if (!look_only) {
-    if (Result<void> moved = quarantine(damaged.file, error.message.substr(0, error.message.find(". Nothing"))); !moved) {
-      return std::move(moved).error();
-    }
-    report_.push_back("using " + older.file + " and the journal since it instead: nothing is lost");
+    if (Result<void> moved = quarantine(damaged.file, why); !moved) return std::move(moved).error();
   }
+  report_.push_back(why + "; " + older.file + " and the journal since it are used instead: nothing is lost");
   return stored;
 }
 
@@ -219,6 +218,15 @@ Result<StoredArchive> Store::write(ByteView bytes) {
   // It was decoded above, and is read back before the rename: that checks the encoder and the page cache, not the disk.
   if (Result<void> replaced = replace_on_disk(*disk_, file, bytes); !replaced) return std::move(replaced).error();
   return StoredArchive{std::move(archive).value(), archive_digest(bytes), file, bytes.size()};
+}
+
+Result<void> Store::set_older_aside(const std::string& why) {
+  Result<std::vector<Candidate>> found = candidates();
+  if (!found) return std::move(found).error();
+  for (std::size_t i = 1; i < found->size(); ++i) {
+    if (Result<void> moved = quarantine((*found)[i].file, why); !moved) return moved;
+  }
+  return {};
 }
 
 void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
@@ -285,15 +293,7 @@ Result<StoredArchive> Store::adopt(ByteView bytes) {
 Result<StoredArchive> Store::rewind(const Archive& archive, const Digest& digest) {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
-  Archive child = archive;
-  child.lineage = Lineage::make();
-  child.parent = archive.lineage;
-  child.parent_generation = archive.generation;
-  child.parent_digest = digest;
-  child.ancestors.clear();
-  child.generation = archive.generation + 1;
-  child.created_ms = wall_clock_ms();
-  child.writer = writer_name();
+  Archive child = child_of(archive, digest);
   if (!found->empty()) child.generation = std::max(child.generation, found->front().generation + 1);
   if (child.generation <= archive.generation || (!found->empty() && child.generation <= found->front().generation)) {
     return Error{Fault::cannot_create, "rewinding the store: there is no generation above " +

@@ -72,6 +72,8 @@ class Store {
   [[nodiscard]] Result<std::unique_ptr<JournalWriter>> start_journal(SegmentSupply& supply, const Archive& archive,
                                                                      const JournalEnd& end, std::uint64_t epoch,
                                                                      std::vector<Introduction> services);
+  /// Moves every archive but the newest to quarantine/, because no journal leads from them to it.
+  [[nodiscard]] Result<void> set_older_aside(const std::string& why);
   /// Removes generations, and hands segments to `supply` (may be nullptr: removes them), that nothing needs any more
   /// once `newest` is durable. What cannot be removed is said and does no harm.
   void tidy(std::uint64_t newest, SegmentSupply* supply);
