@@ -37,6 +37,7 @@ Result<std::unique_ptr<Application>> Application::create(state::Definition defin
     if (kind == nullptr) return Error{Fault::config, "service '" + service.name + "': " + kinds.unknown(service.kind)};
     Result<Options> options = kind->check(service.options);
     if (!options) return std::move(options.error()).with("service '" + service.name + "'");
+    options->set_durability(durability_of(application->definition_, service));
     Running running;
     running.name = service.name;
     running.number = static_cast<std::uint16_t>(application->running_.size());
