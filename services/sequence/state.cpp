@@ -66,6 +66,9 @@ namespace {
 
 void put_counters(state::BinaryOutput& output, const SequenceState& state) {
   const std::uint64_t count = state.next.size();
+  std::size_t bytes = sizeof count;
+  for (const auto& [name, next] : state.next) bytes += 1 + name.size() + sizeof next;
+  output.expect(bytes);
   output.put(&count, sizeof count);
   for (const auto& [name, next] : state.next) put_counter(output, name, next);
 }
