@@ -68,8 +68,8 @@ class SequenceService final : public Service {
 };
 
 std::uint64_t SequenceService::peek(std::string_view name) const {
-  const auto found = state_->next.find(name);
-  return found == state_->next.end() ? start_ : peek(name, found->second);
+  const std::uint64_t* recorded = state_->counters.find(name);
+  return recorded == nullptr ? start_ : peek(name, *recorded);
 }
 
 /// `recorded`: what the state says of it.
@@ -80,19 +80,18 @@ std::uint64_t SequenceService::peek(std::string_view name, std::uint64_t recorde
 }
 
 std::uint64_t SequenceService::take(std::string_view name, std::uint64_t count) {
-  const auto found = state_->next.find(name);
-  const bool is_new = found == state_->next.end();
-  if (is_new && state_->next.size() >= names_max_) {
-    throw net::Refusal("there are " + std::to_string(state_->next.size()) + " names already, no more may be added");
+  const std::uint64_t* recorded = state_->counters.find(name);
+  if (recorded == nullptr && state_->counters.size() >= names_max_) {
+    throw net::Refusal("there are " + std::to_string(state_->counters.size()) + " names already, no more may be added");
   }
-  const std::uint64_t first = is_new ? start_ : peek(name, found->second);
+  const std::uint64_t first = recorded == nullptr ? start_ : peek(name, *recorded);
   if (count > kEnd - first) {
     throw net::Refusal(first == kEnd ? "the numbers of this name are used up"
                                      : "this name has " + std::to_string(kEnd - first) + " numbers left");
   }
   if (!reserves_) {
     state_.record(CounterMoved{std::string(name), first + count});
-  } else if (is_new || first + count > found->second) {
+  } else if (recorded == nullptr || first + count > *recorded) {
     reserve(name, first, count);
   }
   if (reserves_) reserved_.find(name)->second.next = first + count;
@@ -114,7 +113,7 @@ void SequenceService::reserve(std::string_view name, std::uint64_t first, std::u
 void SequenceService::stop() {
   try {
     for (const auto& [name, reserved] : reserved_) {
-      if (state_->next.find(name)->second == reserved.next) continue;
+      if (*state_->counters.find(name) == reserved.next) continue;
       state_.record(CounterMoved{name, reserved.next});
     }
   } catch (const net::Refusal& refusal) {
@@ -125,9 +124,11 @@ void SequenceService::stop() {
 }
 
 void SequenceService::list(std::string_view after, std::uint64_t max, std::string& out) const {
-  for (auto at = state_->next.upper_bound(after); at != state_->next.end() && max > 0; ++at, --max) {
-    out.append(at->first).append(" ").append(std::to_string(peek(at->first, at->second))).append("\n");
-  }
+  state_->counters.visit(after, [&](std::string_view name, std::uint64_t recorded) {
+    if (max-- == 0) return false;
+    out.append(name).append(" ").append(std::to_string(peek(name, recorded))).append("\n");
+    return true;
+  });
 }
 
 // --- requests -----------------------------------------------------------------------------------------------------

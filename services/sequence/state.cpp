@@ -21,7 +21,7 @@ constexpr auto kNameBytes = make_name_bytes();
 /// The length of a name, in one byte, and its number: the least that a counter takes.
 constexpr std::size_t kCounterBytesMin = 1 + 1 + sizeof(std::uint64_t);
 
-void put_counter(state::BinaryOutput& output, const std::string& name, std::uint64_t next) {
+void put_counter(state::BinaryOutput& output, std::string_view name, std::uint64_t next) {
   static_assert(kSequenceNameBytesMax <= 255);
   const auto length = static_cast<std::uint8_t>(name.size());
   output.put(&length, sizeof length);
@@ -65,35 +65,38 @@ void serialize(Archive& archive, CounterMoved& counter) {
 namespace {
 
 void put_counters(state::BinaryOutput& output, const SequenceState& state) {
-  const std::uint64_t count = state.next.size();
-  std::size_t bytes = sizeof count;
-  for (const auto& [name, next] : state.next) bytes += 1 + name.size() + sizeof next;
-  output.expect(bytes);
+  const std::uint64_t count = state.counters.size();
+  output.expect(sizeof count + count * (1 + sizeof(std::uint64_t)) + state.counters.name_bytes());
   output.put(&count, sizeof count);
-  for (const auto& [name, next] : state.next) put_counter(output, name, next);
+  state.counters.visit({}, [&](std::string_view name, std::uint64_t next) {
+    put_counter(output, name, next);
+    return true;
+  });
 }
 
 void get_counters(state::BoundedInput& input, SequenceState& state) {
   std::uint64_t claimed = 0;
   input.get(&claimed, sizeof claimed);
   const std::size_t count = input.count(claimed, kCounterBytesMin);
-  state.next.clear();
+  state.counters = {};
+  state.counters.reserve(count, input.left() - count * (kCounterBytesMin - 1));
+  std::string name;
   for (std::size_t i = 0; i < count; ++i) {
-    std::string name;
     std::uint64_t next = 0;
     get_counter(input, name, next);
-    if (!state.next.empty() && name <= state.next.rbegin()->first) {
-      throw state::CodecRefusal("the names of the counters are not in order");
-    }
-    state.next.emplace_hint(state.next.end(), std::move(name), next);
+    if (name <= state.counters.last()) throw state::CodecRefusal("the names of the counters are not in order");
+    state.counters.append(name, next);
   }
 }
 
 template <class Archive>
 void write_counters(Archive& archive, const SequenceState& state) {
   std::vector<CounterMoved> counters;
-  counters.reserve(state.next.size());
-  for (const auto& [name, next] : state.next) counters.push_back({name, next});
+  counters.reserve(state.counters.size());
+  state.counters.visit({}, [&](std::string_view name, std::uint64_t next) {
+    counters.push_back({std::string(name), next});
+    return true;
+  });
   archive(CEREAL_NVP(counters));
 }
 
@@ -101,12 +104,11 @@ template <class Archive>
 void read_counters(Archive& archive, SequenceState& state) {
   std::vector<CounterMoved> counters;
   archive(CEREAL_NVP(counters));
-  state.next.clear();
-  for (CounterMoved& counter : counters) {  // people edit these: the order may be any
+  state.counters = {};
+  for (const CounterMoved& counter : counters) {  // people edit these: the order may be any
     check_name(counter.name);
-    if (!state.next.emplace(std::move(counter.name), counter.next).second) {
-      throw state::CodecRefusal("there are two counters of one name");
-    }
+    if (state.counters.find(counter.name) != nullptr) throw state::CodecRefusal("there are two counters of one name");
+    state.counters.set(counter.name, counter.next);
   }
 }
 
@@ -125,9 +127,7 @@ void SequenceState::serialize(Archive& archive, std::uint32_t /*version*/) {
   }
 }
 
-void apply(SequenceState& state, const CounterMoved& change) noexcept {
-  state.next.insert_or_assign(change.name, change.next);
-}
+void apply(SequenceState& state, const CounterMoved& change) noexcept { state.counters.set(change.name, change.next); }
 
 const state::StateCodec<SequenceState>& sequence_codec() { return state::cereal_codec<SequenceState>(); }
 

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <string>
 #include <string_view>
 
+#include "services/sequence/counters.hpp"
 #include "state/state_codec.hpp"
 
 namespace tap::services {
@@ -27,14 +26,10 @@ struct SequenceState {
   static constexpr std::uint32_t kSchemaVersion = 1;
   using Change = CounterMoved;
 
-  /// By name: neither this number nor any above it has been given. With durability reserve this is the end of what is
+  /// By name, the number from which on none has been given. With durability reserve this is the end of what is
   /// reserved, and only after a clean stop the number after the last one given.
-  ///
-  /// A tree, for LIST goes through it in order. Payloads are in the same order, so that a million names are put into
-  /// it at its end, one after the other, in a few hundred milliseconds.
-  std::map<std::string, std::uint64_t, std::less<>> next;
+  Counters counters;
 
-  bool operator==(const SequenceState&) const = default;
   template <class Archive>
   void serialize(Archive& archive, std::uint32_t version);
 };

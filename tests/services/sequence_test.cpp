@@ -28,6 +28,23 @@ std::string ask(Service& service, const std::string& request) {
   return client.ask(request + "\n");
 }
 
+using Names = std::map<std::string, std::uint64_t>;
+
+Names names_in(const SequenceState& state) {
+  Names names;
+  state.counters.visit({}, [&](std::string_view name, std::uint64_t next) {
+    names[std::string(name)] = next;
+    return true;
+  });
+  return names;
+}
+
+SequenceState state_of(const Names& names) {
+  SequenceState state;
+  for (const auto& [name, next] : names) state.counters.set(name, next);
+  return state;
+}
+
 std::uint64_t number(Service& service, const std::string& request) { return std::stoull(ask(service, request)); }
 
 }  // namespace
@@ -290,9 +307,9 @@ TEST_CASE("sequence: the golden payload of schema version 1 is read") {
   REQUIRE_FALSE(payload.empty());
   SequenceState state;
   REQUIRE(sequence_codec().decode(payload, 1, state).ok());
-  const std::map<std::string, std::uint64_t, std::less<>> expected{
+  const Names expected{
       {"-", 2}, {"a/b:c.d_e", 18446744073709551615U}, {"invoices", 10'001}, {std::string(128, 'z'), 1}};
-  CHECK(state.next == expected);
+  CHECK(names_in(state) == expected);
   const std::unique_ptr<Service> service = make_service(sequence_kind());
   REQUIRE(service->state()->restore(payload, 1).ok());
   CHECK(ask(*service, "NEXT invoices") == "10001\n");
@@ -329,17 +346,55 @@ TEST_CASE("sequence: a damaged payload is refused wherever it is cut or changed 
   CHECK(sequence_codec().decode(payload, 1, state).ok());
 }
 
+TEST_CASE("sequence: counters from an archive and new ones are one order, each name once") {
+  Names expected;
+  SequenceState first;
+  for (int i = 0; i < 300; ++i) first.counters.set("n" + std::to_string(i * 7), 1);
+  const Result<Bytes> payload = sequence_codec().encode(first);
+  REQUIRE(payload.ok());
+  SequenceState state;
+  REQUIRE(sequence_codec().decode(*payload, 1, state).ok());
+  expected = names_in(first);
+  CHECK(names_in(state) == expected);
+  for (int i = 0; i < 2100; i += 3) {  // some are there, most are new
+    const std::string name = "n" + std::to_string(i);
+    state.counters.set(name, static_cast<std::uint64_t>(i));
+    expected[name] = static_cast<std::uint64_t>(i);
+  }
+  CHECK(names_in(state) == expected);
+  CHECK(state.counters.size() == expected.size());
+  for (const auto& [name, next] : expected) {
+    const std::uint64_t* found = state.counters.find(name);
+    REQUIRE(found != nullptr);
+    CHECK(*found == next);
+    std::string above;
+    state.counters.visit(name, [&](std::string_view other, std::uint64_t) {
+      above = other;
+      return false;
+    });
+    const auto following = expected.upper_bound(name);
+    CHECK(above == (following == expected.end() ? "" : following->first));
+  }
+  CHECK(state.counters.find("n") == nullptr);
+  CHECK(state.counters.find("n1") == nullptr);
+  CHECK(state.counters.find("z") == nullptr);
+  // The payload is the same as if it had been made in one go.
+  SequenceState at_once;
+  for (const auto& [name, next] : expected) at_once.counters.set(name, next);
+  CHECK(*sequence_codec().encode(state) == *sequence_codec().encode(at_once));
+}
+
 TEST_CASE("sequence: a change with a wrong name is refused") {
   SequenceState state;
   Bytes change;
   REQUIRE(sequence_codec().encode_change({"a", 5}, change).ok());
   CHECK(sequence_codec().apply_change(state, change, 1).ok());
-  CHECK(state.next.find("a")->second == 5);
+  CHECK(names_in(state) == Names{{"a", 5}});
   CHECK_FALSE(sequence_codec().apply_change(state, change + "x", 1).ok());
   CHECK_FALSE(sequence_codec().apply_change(state, change.substr(0, 9), 1).ok());
   change[1] = '\n';
   CHECK_FALSE(sequence_codec().apply_change(state, change, 1).ok());
-  CHECK(state.next.size() == 1);
+  CHECK(state.counters.size() == 1);
 }
 
 namespace {
@@ -359,15 +414,14 @@ state::Archive archive_of(const SequenceState& state) {
 }  // namespace
 
 TEST_CASE("sequence: its state goes to JSON and XML and back without loss") {
-  SequenceState full;
-  full.next = {
-      {"a", 1}, {"invoices/2026", 18446744073709551615U}, {"base64:x", 7}, {"-", 0}, {std::string(128, 'z'), 9}};
+  const SequenceState full = state_of(
+      {{"a", 1}, {"invoices/2026", 18446744073709551615U}, {"base64:x", 7}, {"-", 0}, {std::string(128, 'z'), 9}});
   for (const SequenceState& state : {SequenceState{}, full}) {
     const state::Archive archive = archive_of(state);
     for (const auto format : {state::TextFormat::json, state::TextFormat::xml}) {
       const Result<std::string> text = state::to_text(archive, format, types);
       REQUIRE(text.ok());
-      CHECK((text->find("invoices/2026") == std::string::npos) == state.next.empty());
+      CHECK((text->find("invoices/2026") == std::string::npos) == (state.counters.size() == 0));
       const Result<state::Archive> back = state::from_text(*text, format, types);
       REQUIRE(back.ok());
       CHECK(back->sections[0].payload == archive.sections[0].payload);
@@ -376,8 +430,7 @@ TEST_CASE("sequence: its state goes to JSON and XML and back without loss") {
 }
 
 TEST_CASE("sequence: JSON that was edited may be in any order, but not have a name twice or one that is none") {
-  SequenceState state;
-  state.next = {{"aa", 11}, {"bb", 22}};
+  const SequenceState state = state_of({{"aa", 11}, {"bb", 22}});
   const Result<std::string> text = state::to_text(archive_of(state), state::TextFormat::json, types);
   REQUIRE(text.ok());
   const auto edited = [&](const std::string& name) {
@@ -391,7 +444,7 @@ TEST_CASE("sequence: JSON that was edited may be in any order, but not have a na
   REQUIRE(moved.ok());
   SequenceState read;
   REQUIRE(sequence_codec().decode(moved->sections[0].payload, 1, read).ok());
-  CHECK(read.next.find("zz")->second == 11);
+  CHECK(names_in(read)["zz"] == 11);
   CHECK_FALSE(edited("bb").ok());
   CHECK_FALSE(edited("a b").ok());
   CHECK_FALSE(edited("").ok());
