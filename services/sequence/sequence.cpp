@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cctype>
+#include <functional>
 #include <limits>
+#include <map>
 #include <optional>
-#include <unordered_map>
 
 #include "services/net/line_protocol.hpp"
 #include "services/net/refusal.hpp"
@@ -50,16 +51,13 @@ class SequenceService final : public Service {
     std::uint64_t next = 0;   ///< the first that is not given
     std::uint64_t block = 0;  ///< how many were reserved the last time
   };
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>()(name); }
-  };
 
   [[nodiscard]] std::uint64_t peek(std::string_view name, std::uint64_t recorded) const;
   void reserve(std::string_view name, std::uint64_t first, std::uint64_t count);
 
   StateCell<SequenceState> state_{sequence_codec()};
-  std::unordered_map<std::string, Reserved, Hash, std::equal_to<>> reserved_;  // durability reserve only
+  /// With durability reserve only. A tree, for names come from outside: they can be chosen so that hashes collide.
+  std::map<std::string, Reserved, std::less<>> reserved_;
   std::uint64_t start_;
   std::uint64_t names_max_;
   std::uint64_t reserve_block_;
