@@ -53,7 +53,7 @@ TEST_CASE("onetimekey: its records replayed give the next number") {
   ListedLog log;
   service->state()->attach(&log);
   for (int i = 0; i < 5; ++i) (void)given(*service);
-  CHECK(log.changes.size() == 5);
+  REQUIRE(log.changes.size() == 5);
   CHECK(log.changes.back().size() == 8);
   const std::unique_ptr<Service> resumed = make_service(onetimekey_kind(), {{"start", "100"}});
   tap::tests::replay(*resumed, log);
