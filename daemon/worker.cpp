@@ -148,7 +148,7 @@ void Worker::forget_payloads() {
 Result<void> Worker::save_archive(std::uint64_t base_lsn) {
   Result<state::Archive> archive = application_->collect(stored_, base_lsn, epoch_);
   if (!archive) return std::move(archive).error();
-  Result<state::StoredArchive> saved = store_->save(*archive);
+  Result<state::StoredArchive> saved = store_->save(std::move(archive).value());
   if (!saved) return std::move(saved).error();
   stored_ = std::move(saved).value();
   forget_payloads();

@@ -55,7 +55,7 @@ Result<state::StoredArchive> compact(state::Store& store, const state::Definitio
   if (Result<void> settled = (*application)->settle(); !settled) return std::move(settled).error();
   Result<state::Archive> next = (*application)->collect(*newest, order.until_lsn, order.epoch);
   if (!next) return std::move(next).error();
-  return store.add(*next);
+  return store.add(std::move(next).value());
 }
 
 }  // namespace tap::services
