@@ -26,7 +26,10 @@ Result<void> fill_with_zeros(DiskFile& file, std::size_t bytes) {
 
 // --- SegmentSupply ----------------------------------------------------------------------------------------------
 
-SegmentSupply::SegmentSupply(Disk& disk, std::string name) : disk_(disk), name_(std::move(name)) {}
+SegmentSupply::SegmentSupply(Disk& disk, std::string name, std::size_t segment_bytes)
+    : disk_(disk), name_(std::move(name)), segment_bytes_(segment_bytes) {
+  TAP_ASSERT(segment_bytes > kSegmentDataOffset && segment_bytes % kSegmentDataOffset == 0);
+}
 
 std::string SegmentSupply::next_file() {
   const std::lock_guard<std::mutex> hold(lock_);
@@ -54,10 +57,10 @@ void SegmentSupply::adopt_leftover() {
 bool SegmentSupply::adopt(const std::string& file) {
   Result<std::unique_ptr<DiskFile>> open = disk_.open(file);
   if (!open) return false;
-  Result<Bytes> bytes = (*open)->read_at(0, kSegmentBytes + 1);
-  if (!bytes || bytes->size() != kSegmentBytes || bytes->find_first_not_of('\0') != Bytes::npos) return false;
+  Result<Bytes> bytes = (*open)->read_at(0, segment_bytes_ + 1);
+  if (!bytes || bytes->size() != segment_bytes_ || bytes->find_first_not_of('\0') != Bytes::npos) return false;
   if (!(*open)->sync()) return false;
-  offer({file, std::move(open).value(), kSegmentBytes});
+  offer({file, std::move(open).value(), segment_bytes_});
   return true;
 }
 
@@ -68,7 +71,7 @@ void SegmentSupply::offer(Spare spare) {
 }
 
 Result<void> SegmentSupply::prepare(std::size_t bytes) {
-  bytes = round_up(std::max(bytes, kSegmentBytes), kSegmentDataOffset);
+  bytes = round_up(std::max(bytes, segment_bytes_), kSegmentDataOffset);
   const std::lock_guard<std::mutex> one_at_a_time(preparing_);
   if (ready_bytes() >= bytes) return {};
   Spare made;
@@ -92,8 +95,8 @@ Result<void> SegmentSupply::recycle(const std::string& file) {
   if (!open) return std::move(open).error();
   Result<std::uint64_t> size = (*open)->size();
   if (!size) return std::move(size).error();
-  if (ready_bytes() != 0 || *size != kSegmentBytes) return disk_.remove(file);
-  Spare again{next_file(), std::move(open).value(), kSegmentBytes};
+  if (ready_bytes() != 0 || *size != segment_bytes_) return disk_.remove(file);
+  Spare again{next_file(), std::move(open).value(), segment_bytes_};
   if (Result<void> renamed = disk_.rename(file, again.file); !renamed) return renamed;
   // What it held must be gone before it can hold something new: leftovers would look like a torn batch.
   if (Result<void> filled = fill_with_zeros(*again.open, again.bytes); !filled) {
@@ -123,7 +126,7 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(Disk& disk, SegmentSu
 
 /// A segment is whole, header and all, before it gets the name by which recovery finds it.
 Result<void> JournalWriter::begin_segment(std::size_t bytes_needed) {
-  const std::size_t bytes = std::max(kSegmentDataOffset + bytes_needed, SegmentSupply::kSegmentBytes);
+  const std::size_t bytes = std::max(kSegmentDataOffset + bytes_needed, supply_.segment_bytes());
   std::optional<SegmentSupply::Spare> spare = supply_.take(bytes);
   if (!spare) {
     if (Result<void> prepared = supply_.prepare(bytes); !prepared) return prepared;
