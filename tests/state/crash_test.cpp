@@ -41,7 +41,8 @@ Result<void> first_process(Life& life) {
   }
   if (Result<void> compacted = life.compact({kCount}); !compacted) return compacted;
   // The second compaction has recycled a segment: this begins one in it.
-  for (const Changes& changes : {Changes{kPoster}, Changes{kWhole}, Changes{kPhoto, kPhoto, kPhoto, kPhoto, kPhoto}}) {
+  const Changes photos(5, kPhoto);
+  for (const Changes& changes : {photos, photos, {kPoster}, {kWhole}, {kCount, kPhoto}}) {
     if (Result<void> committed = life.commit(changes); !committed) return committed;
   }
   return life.stop();
