@@ -98,6 +98,12 @@ Result<void> SegmentSupply::recycle(const std::string& file) {
   if (ready_bytes() != 0 || *size != segment_bytes_) return disk_.remove(file);
   Spare again{next_file(), std::move(open).value(), segment_bytes_};
   if (Result<void> renamed = disk_.rename(file, again.file); !renamed) return renamed;
+  // The old name has to be gone for good before anything new is written: a power cut that brings it back would find
+  // another segment under it.
+  if (Result<void> synced = disk_.sync_directory(); !synced) {
+    (void)!disk_.remove(again.file).ok();
+    return synced;
+  }
   // What it held must be gone before it can hold something new: leftovers would look like a torn batch.
   if (Result<void> filled = fill_with_zeros(*again.open, again.bytes); !filled) {
     (void)!disk_.remove(again.file).ok();
