@@ -120,6 +120,7 @@ class SegmentSupply {
 
  private:
   [[nodiscard]] std::string next_file();
+  [[nodiscard]] Result<void> fill(Spare spare);
   void offer(Spare spare);
   [[nodiscard]] bool adopt(const std::string& file);
 
