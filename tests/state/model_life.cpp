@@ -89,8 +89,8 @@ Result<void> ModelState::apply(ByteView change) {
   ByteReader reader(change);
   const auto comes_after = reader.u<std::uint64_t>();
   if (!reader.ok() || comes_after != count) {
-    return Error{Fault::damaged, "the change after " + std::to_string(comes_after) + " others comes after " +
-                                     std::to_string(count)};
+    return Error{Fault::damaged,
+                 "the change after " + std::to_string(comes_after) + " others comes after " + std::to_string(count)};
   }
   ++count;
   hash = mixed(hash + crc32c(change));

@@ -80,7 +80,8 @@ class SimulatedDisk::File final : public state::DiskFile {
       return *std::move(error);
     }
     if (!node.lied) node.durable = node.visible;
-    else for (const Write& write : node.unsynced) node.durable.put(write.offset, write.bytes);
+    else
+      for (const Write& write : node.unsynced) node.durable.put(write.offset, write.bytes);
     node.unsynced.clear();
     return {};
   }
@@ -161,14 +162,17 @@ class SimulatedDisk::Face final : public state::Disk {
   }
 
   Result<void> sync_directory(const std::string& name) override {
-    std::optional<Error> error = disk_.step(Call::sync, "fsync of the directory");
+    if (std::optional<Error> error = disk_.step(Call::sync, "fsync of the directory")) {
+      disk_.lying_directories_.insert(name);
+      return *std::move(error);
+    }
+    if (disk_.lying_directories_.count(name) != 0) return {};
     std::vector<NameChange> others;
     for (const NameChange& change : disk_.unsynced_names_) {
-      if (!change.in_directory(name)) others.push_back(change);
-      else if (!error) apply(change, disk_.durable_names_);
+      if (change.in_directory(name)) apply(change, disk_.durable_names_);
+      else others.push_back(change);
     }
     disk_.unsynced_names_ = std::move(others);
-    if (error) return *std::move(error);
     disk_.forget_nameless();
     return {};
   }
@@ -201,6 +205,9 @@ void SimulatedDisk::apply(const NameChange& change, Names& names) {
 
 void SimulatedDisk::change_name(std::string from, std::string to, std::uint64_t node) {
   unsynced_names_.push_back({next_++, std::move(from), std::move(to), node});
+  for (const std::string* name : {&unsynced_names_.back().from, &unsynced_names_.back().to}) {
+    lying_directories_.erase(directory_of(*name));
+  }
   apply(unsynced_names_.back(), names_);
 }
 
@@ -244,7 +251,8 @@ std::optional<Error> SimulatedDisk::step(Call call, const std::string& what) {
   }
   ++calls_;
   if (code_ == 0 || calls_ < fails_at_) return std::nullopt;
-  if (code_ != EIO && call == Call::look) return std::nullopt;  // neither a full disk nor a read-only one hinders reading
+  if (code_ != EIO && call == Call::look)
+    return std::nullopt;  // neither a full disk nor a read-only one hinders reading
   if (calls_ > fails_at_) {
     const bool full = code_ == ENOSPC;
     if (trouble_ == Trouble::once) return std::nullopt;

@@ -6,7 +6,8 @@
 //   - a file that grew has its new length or the old one, whatever became of what was written there;
 //   - each change of a directory is kept or lost; one that is kept keeps those before it that touch the same names.
 // What was synced stays. A failed sync loses what was not synced, although reading goes on to show it until what memory
-// holds is dropped: so does Linux, which marks the pages clean.
+// holds is dropped: so does Linux, which marks the pages clean. After a failed sync of a directory the next one says yes
+// and does nothing, unless something was changed in between: then the whole directory is written.
 #pragma once
 
 #include <cstdint>
@@ -64,8 +65,8 @@ class SimulatedDisk {
   /// Calls there were, and of these, those that can change what is on the disk.
   [[nodiscard]] std::uint64_t calls() const { return calls_; }
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
-  /// Whether a call has failed since fail_at().
-  [[nodiscard]] bool failed() const { return failed_; }
+  /// Whether a call has failed since this was last asked.
+  [[nodiscard]] bool take_failed() { return std::exchange(failed_, false); }
   /// Calls `watcher` before each call that changes something: what was left by a crash there is a copy made then.
   void watch(std::function<void()> watcher) { watcher_ = std::move(watcher); }
 
@@ -137,6 +138,7 @@ class SimulatedDisk {
   Names durable_names_;
   Names names_;
   std::vector<NameChange> unsynced_names_;
+  std::set<std::string> lying_directories_;  // whose last sync has failed
   std::set<std::string> directories_;
   std::uint64_t next_ = 1;  // node or order
   std::uint64_t calls_ = 0;
