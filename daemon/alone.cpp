@@ -5,6 +5,7 @@
 
 #include <csignal>
 
+#include "daemon/compactor.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/signals.hpp"
 #include "daemon/worker.hpp"
@@ -43,6 +44,48 @@ void on_signal(int signal, Instance& instance, Worker& worker, bool& stopping) {
   }
 }
 
+/// The helper process of a worker that has no keeper.
+class Compaction {
+ public:
+  explicit Compaction(Instance& instance) : instance_(instance) {}
+
+  void start(Worker& worker, const std::string& order_text) {
+    worker_ = &worker;
+    Result<services::CompactionOrder> order = services::CompactionOrder::parse(order_text);
+    Result<void> started = order ? compactor_.start(instance_.plan(), *order) : Result<void>(std::move(order).error());
+    if (!started) {
+      tell(CompactionResult{false, 0, "", started.error().message}.text());
+      return;
+    }
+    ended_.emplace(worker.reactor(), compactor_.fd(), [this] { finish(); });
+  }
+  void stop() {
+    if (!compactor_.running()) return;
+    ended_.reset();
+    compactor_.stop();
+    tell(CompactionResult::parse("").text());
+  }
+
+ private:
+  void finish() {
+    if (!compactor_.running()) return;
+    const std::string text = compactor_.finish().text();
+    tell(text);
+  }
+  /// From a turn of its own: the watch that called us ends there.
+  void tell(const std::string& text) {
+    worker_->reactor().post([this, text] {
+      ended_.reset();
+      worker_->compacted(text);
+    });
+  }
+
+  Instance& instance_;
+  Worker* worker_ = nullptr;
+  Compactor compactor_;
+  std::optional<net::Watch> ended_;
+};
+
 }  // namespace
 
 int run_alone(Instance& instance, LaunchReport& report, const services::Registry& kinds) {
@@ -61,9 +104,14 @@ int run_alone(Instance& instance, LaunchReport& report, const services::Registry
     return dropped.error().exit_code();
   }
   bool saved = false;
+  Worker* serving = nullptr;
+  Compaction compaction(instance);
   Worker worker(std::move(plan), kinds, instance.log(), [&](Message message) {
     if (message.type == Message::Type::stopped) saved = !message.text.empty();
+    if (message.type == Message::Type::compact) compaction.start(*serving, message.text);
+    if (message.type == Message::Type::stop_compaction) compaction.stop();
   });
+  serving = &worker;
   if (Result<void> started = worker.start(); !started) {
     instance.log().write(LogLevel::error, "tapd", started.error().message);
     instance.finish(false);

@@ -17,9 +17,12 @@ struct Message {
     force = 'f',       ///< the same without waiting for unsent bytes
     reopen_log = 'l',  ///< a descriptor comes along
     report_status = 'q',
+    compacted = 'C',  ///< text: what came of the compaction
     // from the worker
     ready = 'R',    ///< recovered and accepting; text: what the operator should know, a sentence a line
     failed = 'E',   ///< could not start, or could not save; fault and text say why
+    compact = 'c',          ///< text: the order
+    stop_compaction = 'x',  ///< answered with compacted, like its end
     stopped = 'S',  ///< everything is saved; text says which generation, or is empty when nothing is to be saved
   };
   static constexpr std::size_t kTextBytesMax = std::size_t{60} * 1024;

@@ -90,9 +90,12 @@ void Keeper::turn() {
   std::optional<std::uint64_t> next = spawn_at_ms_;
   if (kill_at_ms_ && (!next || *kill_at_ms_ < *next)) next = kill_at_ms_;
   const int timeout = next ? static_cast<int>(std::min<std::uint64_t>(*next - std::min(*next, now_ms()), 60'000)) : -1;
-  std::array<pollfd, 2> ready{pollfd{signals_.fd(), POLLIN, 0}, pollfd{channel_.fd(), POLLIN, 0}};
-  if (::poll(ready.data(), channel_.open() ? 2 : 1, timeout) < 0) return;
+  // poll(2) passes over descriptors that are -1.
+  std::array<pollfd, 3> ready{pollfd{signals_.fd(), POLLIN, 0}, pollfd{channel_.fd(), POLLIN, 0},
+                              pollfd{compactor_.fd(), POLLIN, 0}};
+  if (::poll(ready.data(), ready.size(), timeout) < 0) return;
   if (channel_.open() && ready[1].revents != 0) on_messages();
+  if (compactor_.running() && ready[2].revents != 0) end_compaction();
   while (const std::optional<int> signal = signals_.next()) on_signal(*signal);
 }
 
@@ -130,6 +133,11 @@ void Keeper::on_messages() {
   while (std::optional<Message> message = channel_.receive(closed)) {
     if (message->type == Message::Type::ready) on_worker_ready();
     if (message->type == Message::Type::failed) failure_ = Error{message->fault, message->text};
+    if (message->type == Message::Type::compact) start_compaction(message->text);
+    if (message->type == Message::Type::stop_compaction && compactor_.running()) {
+      compactor_.stop();
+      channel_.send({Message::Type::compacted, Fault::internal, CompactionResult::parse("").text(), Fd()});
+    }
     if (message->type == Message::Type::stopped) saved_ = !message->text.empty();
     if (message->type == Message::Type::stopped || (message->type == Message::Type::failed && ready_)) {
       // It ends by itself: standard input is over, or it could not save.
@@ -152,17 +160,27 @@ void Keeper::on_worker_ready() {
   if (first) notify_descriptor(fd);
 }
 
+/// The helper process starts as the worker's user and reads what the worker has written.
+void Keeper::start_compaction(const std::string& order_text) {
+  Result<services::CompactionOrder> order = services::CompactionOrder::parse(order_text);
+  Result<void> started = order ? compactor_.start(instance_.plan(), *order) : Result<void>(std::move(order).error());
+  if (started) return;
+  channel_.send({Message::Type::compacted, Fault::internal, CompactionResult{false, 0, "", started.error().message}.text(),
+                 Fd()});
+}
+
+void Keeper::end_compaction() {
+  channel_.send({Message::Type::compacted, Fault::internal, compactor_.finish().text(), Fd()});
+}
+
 void Keeper::on_child() {
   int status = 0;
-  for (;;) {
-    const pid_t gone = ::waitpid(-1, &status, WNOHANG);
-    if (gone <= 0) return;
-    if (gone != worker_) continue;
-    if (channel_.open()) on_messages();  // its last words
-    worker_ = -1;
-    channel_ = Channel();
-    on_worker_gone(status);
-  }
+  if (worker_ <= 0 || ::waitpid(worker_, &status, WNOHANG) != worker_) return;  // or it is the compactor's end
+  if (channel_.open()) on_messages();  // its last words
+  worker_ = -1;
+  channel_ = Channel();
+  compactor_.stop();  // the next worker recovers from what is there: nobody else may write
+  on_worker_gone(status);
 }
 
 void Keeper::on_worker_gone(int status) {

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "daemon/channel.hpp"
+#include "daemon/compactor.hpp"
 #include "daemon/instance.hpp"
 #include "daemon/launch.hpp"
 #include "daemon/signals.hpp"
@@ -41,6 +42,8 @@ class Keeper {
   void on_signal(int signal);
   void on_messages();
   void on_worker_ready();
+  void start_compaction(const std::string& order);
+  void end_compaction();
   void on_child();
   void on_worker_gone(int status);
   void replace(const std::string& how);
@@ -54,6 +57,7 @@ class Keeper {
   LaunchReport& report_;
   SignalReader signals_;
   Channel channel_;
+  Compactor compactor_;
   pid_t worker_ = -1;
   bool ready_ = false;  ///< the present worker
   bool stopping_ = false;

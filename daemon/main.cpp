@@ -13,6 +13,7 @@
 #include <exception>
 
 #include "daemon/alone.hpp"
+#include "daemon/compactor.hpp"
 #include "daemon/instance.hpp"
 #include "daemon/keeper.hpp"
 #include "daemon/launch.hpp"
@@ -123,6 +124,9 @@ int main(int argc, char** argv) {
   ::signal(SIGCHLD, SIG_DFL);  // ignored by whoever started us, it would keep the keeper from its worker's end
   const services::Registry kinds = services::standard_kinds();
   if (argc == 3 && std::strcmp(argv[1], "--worker") == 0) return worker_main(std::atoi(argv[2]), kinds);
+  if (argc == 5 && std::strcmp(argv[1], "--compact") == 0) {
+    return compactor_main(std::atoi(argv[2]), std::atoi(argv[3]), argv[4], kinds);
+  }
   try {
     return start({argv + 1, argv + argc}, kinds);
   } catch (const std::exception& thrown) {

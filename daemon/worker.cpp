@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "daemon/compactor.hpp"
 #include "daemon/privileges.hpp"
 #include "services/units.hpp"
 
@@ -19,6 +20,9 @@ namespace {
 constexpr char kWho[] = "tapd";
 /// How long a worker may take to save after its keeper has died, before the kernel ends it.
 constexpr unsigned kOrphanSeconds = 5;
+constexpr std::uint64_t kJournalLookMs = 1000;
+/// A journal of up to this much is never worth an archive of its own (or up to the archive's own size, if that is more).
+constexpr std::uint64_t kJournalBytesMax = std::uint64_t{16} << 20U;
 
 /// A service may use every descriptor the system grants; the low default is for select(2).
 void raise_descriptor_limit() {
@@ -50,6 +54,8 @@ Worker::Worker(WorkerPlan plan, const services::Registry& kinds, Log& log, std::
 }
 
 Worker::~Worker() {
+  housekeeping_.wait_idle();
+  journal_watch_.cancel();
   application_.reset();
   committer_.reset();
   stop_deadline_.cancel();
@@ -93,6 +99,7 @@ Result<void> Worker::recover() {
   if (stored_) {
     if (Result<void> restored = application_->restore(stored_->archive); !restored) return restored;
     say_resumed();
+    forget_payloads();
     if (Result<void> replayed = replay(); !replayed) return std::move(replayed.error()).with("the store");
   }
   if (!plan_.save) return {};
@@ -126,12 +133,24 @@ Result<void> Worker::replay() {
   return {};
 }
 
+/// The services have their states; only what nobody has restored is needed for the next archive.
+void Worker::forget_payloads() {
+  std::vector<state::Section>& sections = stored_->archive.sections;
+  sections.erase(std::remove_if(sections.begin(), sections.end(),
+                                [this](const state::Section& section) {
+                                  return plan_.definition.find(section.service) != nullptr;
+                                }),
+                 sections.end());
+  stored_->archive.pending.clear();  // the application has these
+}
+
 Result<void> Worker::save_archive(std::uint64_t base_lsn) {
   Result<state::Archive> archive = application_->collect(stored_, base_lsn, epoch_);
   if (!archive) return std::move(archive).error();
   Result<state::StoredArchive> saved = store_->save(*archive);
   if (!saved) return std::move(saved).error();
   stored_ = std::move(saved).value();
+  forget_payloads();
   say_report();
   return {};
 }
@@ -145,7 +164,74 @@ Result<void> Worker::start_journal() {
                                                      [this](const Error& error) { journal_broken(error); },
                                                      commit_place());
   application_->journal(*committer_);
+  watch_journal();
   return {};
+}
+
+// --- compaction -------------------------------------------------------------------------------------------------
+
+void Worker::watch_journal() {
+  journal_watch_ = reactor_->call_later(kJournalLookMs, [this] {
+    watch_journal();
+    begin_compaction();
+  });
+}
+
+/// Starts when the journal has outgrown the archive: then reading it would cost more than reading a new archive.
+void Worker::begin_compaction() {
+  const std::uint64_t enough = std::max(kJournalBytesMax, stored_->file_bytes);
+  if (stopping_ || compaction_ || committer_->counted_bytes() < enough) return;
+  const std::optional<std::uint64_t> until = committer_->end_segment();
+  if (!until) return;  // a batch is in flight: at the next look
+  compaction_ = services::CompactionOrder{*until, epoch_, stored_->archive.generation + 1};
+  committer_->begin_counting();
+  report_({Message::Type::compact, Fault::internal, compaction_->text(), Fd()});
+}
+
+void Worker::compacted(const std::string& text) {
+  if (!compaction_) return;
+  const services::CompactionOrder order = *std::exchange(compaction_, std::nullopt);
+  const CompactionResult result = CompactionResult::parse(text);
+  if (adopt_compacted(order, result.done ? result.digest : "", result.file_bytes)) {
+    log_.write(LogLevel::info, kWho,
+               "compacted the journal up to LSN " + std::to_string(order.until_lsn) + " into " + stored_->file);
+    tidy(order.generation);
+  } else if (!finish_after_compaction_) {
+    log_.write(LogLevel::warning, kWho, "compaction came to nothing and is tried again when the journal has grown: " + result.why);
+  }
+  if (finish_after_compaction_) finishing_ = reactor_->call_later(0, [this] { finish(); });
+}
+
+/// The archive that another process has made is ours now. Without a word from that process its archive may still be
+/// there: killed between the rename and the word.
+bool Worker::adopt_compacted(const services::CompactionOrder& order, const std::string& digest,
+                             std::uint64_t file_bytes) {
+  state::Digest known;
+  Bytes raw;
+  if (from_hex(digest, raw) && raw.size() == known.bytes.size()) {
+    std::copy(raw.begin(), raw.end(), known.bytes.begin());
+  } else {
+    Result<std::uint64_t> newest = store_->newest_generation();
+    if (!newest || *newest != order.generation) return false;
+    Result<std::optional<state::StoredArchive>> found = store_->load(true);
+    if (!found || !*found || (*found)->archive.generation != order.generation) return false;
+    known = (*found)->digest;
+    file_bytes = (*found)->file_bytes;
+  }
+  state::Archive& archive = stored_->archive;
+  state::Archive next = state::successor(archive, stored_->digest);
+  archive = std::move(next);
+  archive.base_lsn = order.until_lsn;
+  archive.epoch = order.epoch;
+  stored_->digest = known;
+  stored_->file_bytes = file_bytes;
+  stored_->file = plan_.definition.name + "-" + std::to_string(order.generation) + ".tap";
+  return true;
+}
+
+/// Removing and zeroing files takes its time; the loop does not wait for it.
+void Worker::tidy(std::uint64_t generation) {
+  housekeeping_.run([this, generation] { store_->tidy(generation, &*supply_); });
 }
 
 /// Nothing that was not durable leaves any more, and nothing is written: the next worker recovers from the disk.
@@ -214,6 +300,13 @@ void Worker::stop(bool force) {
 /// The end of every stop: connections away, services ended, journal sealed, state saved.
 void Worker::finish() {
   stop_deadline_.cancel();
+  if (compaction_ && !finish_after_compaction_) {
+    finish_after_compaction_ = true;
+    report_({Message::Type::stop_compaction, Fault::internal, "", Fd()});
+    return;  // compacted() comes back here
+  }
+  housekeeping_.wait_idle();
+  journal_watch_.cancel();
   application_->abort_connections();
   application_->stop();
   Message message{Message::Type::stopped, Fault::internal, "", Fd()};
@@ -309,10 +402,12 @@ bool obey(Worker& worker, const Channel& channel, Log& log) {
     if (message->type == Message::Type::stop) worker.stop(false);
     if (message->type == Message::Type::force) worker.stop(true);
     if (message->type == Message::Type::report_status) worker.log_status();
+    if (message->type == Message::Type::compacted) worker.compacted(message->text);
     if (message->type == Message::Type::reopen_log && message->fd.open()) reopen(log, std::move(message->fd));
   }
   if (!closed) return true;
   log.write(LogLevel::error, kWho, "the keeper is gone: saving and ending");
+  worker.compacted("");  // its helper process has gone with it
   worker.announce_stopping();
   worker.stop(true);
   return false;

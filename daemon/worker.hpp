@@ -11,6 +11,7 @@
 #include "daemon/log.hpp"
 #include "daemon/plan.hpp"
 #include "services/application.hpp"
+#include "services/compaction.hpp"
 #include "services/net/reactor.hpp"
 #include "services/net/watch.hpp"
 #include "state/lock.hpp"
@@ -35,6 +36,8 @@ class Worker {
   /// Accepts no more, answers, flushes, saves, ends. `force`: without waiting for what is unsent. May be repeated.
   void stop(bool force);
   void log_status();
+  /// What came of the compaction that was asked for with Message::Type::compact.
+  void compacted(const std::string& result);
   /// Tells other starters, through LOCK, that this store will be free soon; for a worker whose keeper is gone.
   void announce_stopping() const;
 
@@ -46,8 +49,14 @@ class Worker {
   [[nodiscard]] Result<void> replay();
   [[nodiscard]] Result<void> start_journal();
   [[nodiscard]] Result<void> save_archive(std::uint64_t base_lsn);
+  void forget_payloads();
   void say_report();
   void journal_broken(const Error& error);
+  void watch_journal();
+  void begin_compaction();
+  [[nodiscard]] bool adopt_compacted(const services::CompactionOrder& order, const std::string& digest,
+                                     std::uint64_t file_bytes);
+  void tidy(std::uint64_t generation);
   [[nodiscard]] Result<void> open_ports();
   void finish();
   [[nodiscard]] bool seal();
@@ -65,6 +74,10 @@ class Worker {
   std::uint64_t epoch_ = 1;
   std::optional<state::SegmentSupply> supply_;
   std::unique_ptr<services::Committer> committer_;
+  std::optional<services::CompactionOrder> compaction_;  ///< under way
+  bool finish_after_compaction_ = false;
+  net::Timer journal_watch_;
+  services::WorkThread housekeeping_;
   std::unique_ptr<services::Application> application_;
   net::Timer stop_deadline_;
   net::Timer finishing_;

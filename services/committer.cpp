@@ -205,6 +205,7 @@ void Committer::finish_in_flight() {
   const Result<void> result = std::move(*result_);
   result_.reset();
   room_ = writer_->room();
+  written_bytes_ = writer_->bytes_written();
   if (!result && state::is_disk_full(result.error()) && !writer_->broken()) {
     set_full(result.error());  // the same batch is tried again; nobody has been told anything
     return;

@@ -63,6 +63,9 @@ class Committer {
   /// Ends the present segment, so that everything up to the LSN returned can be folded in. REQUIRES: nothing in flight.
   [[nodiscard]] std::optional<std::uint64_t> end_segment();
 
+  /// Bytes of batches since begin_counting(), or the start: what a compaction would fold in.
+  [[nodiscard]] std::uint64_t counted_bytes() const { return written_bytes_ - counted_from_; }
+  void begin_counting() { counted_from_ = written_bytes_; }
   [[nodiscard]] std::uint64_t last_lsn() const { return next_lsn_ - 1; }
   [[nodiscard]] std::uint64_t durable_lsn() const { return durable_lsn_; }
   [[nodiscard]] std::uint32_t chain() const { return writer_->chain(); }
@@ -117,6 +120,8 @@ class Committer {
   bool barrier_due_ = false;
   std::uint64_t last_write_ms_ = 0;
   std::uint64_t batches_ = 0;
+  std::uint64_t written_bytes_ = 0;  // the writer's, as it was when nothing was in flight
+  std::uint64_t counted_from_ = 0;
   net::Timer interval_;
   net::Timer barrier_;
   net::Timer retry_;

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t kSmallBlockBytes = 512;
 constexpr std::size_t kBlockBytes = 4096;
+constexpr std::size_t kPieceBytes = std::size_t{8} << 20U;
 
 Fault fault_of(int code) { return code == EACCES || code == EPERM ? Fault::permission : Fault::cannot_create; }
 
@@ -183,7 +184,12 @@ class PosixDisk final : public Disk {
 };
 
 Result<void> write_checked(DiskFile& file, const std::string& temporary, const std::string& name, ByteView bytes) {
-  if (Result<void> written = file.write_at(0, bytes); !written) return written;
+  // Synced piece by piece: the journal shares the disk and must not wait behind a gigabyte.
+  for (std::size_t at = 0; at < bytes.size(); at += kPieceBytes) {
+    if (Result<void> written = file.write_at(at, bytes.substr(at, kPieceBytes)); !written) return written;
+    if (bytes.size() - at <= kPieceBytes) break;
+    if (Result<void> synced = file.sync(); !synced) return synced;
+  }
   Result<Bytes> read_back = file.read_at(0, bytes.size() + 1);
   if (!read_back) return std::move(read_back).error();
   if (*read_back != bytes) {

@@ -49,7 +49,6 @@ struct SegmentHeader {
 enum BatchFlags : std::uint32_t {
   kBarrier = 1,  ///< no records: says only that what is before it was durable
   kSeal = 2,     ///< the segment ends here, and everything is in it
-  kCut = 4,      ///< with kSeal: recovery ended the segment here, because a torn batch followed
 };
 
 struct BatchHeader {

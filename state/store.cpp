@@ -46,7 +46,7 @@ std::string file_of(const Archive& archive) {
 Result<StoredArchive> decode_stored(ByteView bytes, const std::string& file) {
   Result<Archive> archive = decode_archive(bytes);
   if (!archive) return std::move(archive).error();
-  return StoredArchive{std::move(archive).value(), archive_digest(bytes), file};
+  return StoredArchive{std::move(archive).value(), archive_digest(bytes), file, bytes.size()};
 }
 
 }  // namespace
@@ -172,8 +172,8 @@ Result<StoredArchive> Store::fall_back(const Candidate& damaged, const Candidate
   return stored;
 }
 
-Result<JournalEnd> Store::replay(const Archive& archive, ReplaySink* sink) {
-  return read_journal(*disk_, archive.lineage, archive.base_lsn, sink);
+Result<JournalEnd> Store::replay(const Archive& archive, ReplaySink* sink, std::uint64_t until_lsn) {
+  return read_journal(*disk_, archive.lineage, archive.base_lsn, sink, until_lsn);
 }
 
 Result<void> Store::settle(const Archive& archive, const JournalEnd& end) {
@@ -218,7 +218,7 @@ Result<StoredArchive> Store::write(ByteView bytes) {
   const std::string file = file_of(*archive);
   // It was decoded above, and is read back before the rename: that checks the encoder and the page cache, not the disk.
   if (Result<void> replaced = replace_on_disk(*disk_, file, bytes); !replaced) return std::move(replaced).error();
-  return StoredArchive{std::move(archive).value(), archive_digest(bytes), file};
+  return StoredArchive{std::move(archive).value(), archive_digest(bytes), file, bytes.size()};
 }
 
 void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
@@ -248,7 +248,7 @@ void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
   }
 }
 
-Result<StoredArchive> Store::save(const Archive& archive) {
+Result<StoredArchive> Store::add(const Archive& archive) {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
   if (!found->empty() && found->front().generation >= archive.generation) {
@@ -261,8 +261,19 @@ Result<StoredArchive> Store::save(const Archive& archive) {
   }
   Result<StoredArchive> stored = write(encode_archive(archive));
   if (!stored) return std::move(stored.error()).with("saving generation " + std::to_string(archive.generation));
-  tidy(archive.generation, nullptr);
   return stored;
+}
+
+Result<StoredArchive> Store::save(const Archive& archive) {
+  Result<StoredArchive> stored = add(archive);
+  if (stored) tidy(archive.generation, nullptr);
+  return stored;
+}
+
+Result<std::uint64_t> Store::newest_generation() const {
+  Result<std::vector<Candidate>> found = candidates();
+  if (!found) return std::move(found).error();
+  return found->empty() ? 0 : found->front().generation;
 }
 
 Result<StoredArchive> Store::adopt(ByteView bytes) {

@@ -24,6 +24,7 @@ struct StoredArchive {
   Archive archive;
   Digest digest;
   std::string file;  ///< its name inside the store
+  std::uint64_t file_bytes = 0;
 };
 
 /// How an archive given by the user stands to what a store holds (DESIGN: the table under "Command line").
@@ -62,7 +63,8 @@ class Store {
   [[nodiscard]] Result<std::optional<StoredArchive>> load(bool look_only = false);
 
   /// What the journal says since the archive, told to `sink` (may be nullptr). Changes nothing. Errors: read_journal().
-  [[nodiscard]] Result<JournalEnd> replay(const Archive& archive, ReplaySink* sink);
+  [[nodiscard]] Result<JournalEnd> replay(const Archive& archive, ReplaySink* sink,
+                                          std::uint64_t until_lsn = std::numeric_limits<std::uint64_t>::max());
   /// Takes away what an unclean end has left behind: the torn batch is copied to quarantine/ and cut, segments of a
   /// lineage that --rewind has left are moved there. Says so in the report. REQUIRES: `end` is replay()'s for `archive`.
   [[nodiscard]] Result<void> settle(const Archive& archive, const JournalEnd& end);
@@ -77,12 +79,17 @@ class Store {
   /// Makes `archive` the store's newest: its generation must be above every one there. Durable on return; on error the
   /// store is as it was. Removes what is no longer needed, see tidy().
   [[nodiscard]] Result<StoredArchive> save(const Archive& archive);
+  /// The same without removing anything.
+  [[nodiscard]] Result<StoredArchive> add(const Archive& archive);
 
   /// Takes a given archive into an empty store, byte for byte.
   [[nodiscard]] Result<StoredArchive> adopt(ByteView bytes);
 
   /// `--rewind`: moves everything aside into quarantine/ and starts a child lineage of the given archive.
   [[nodiscard]] Result<StoredArchive> rewind(const Archive& archive, const Digest& digest);
+
+  /// The highest generation there is, by its file's name; 0: the store is empty.
+  [[nodiscard]] Result<std::uint64_t> newest_generation() const;
 
   /// How `archive` stands to `present`, the result of load().
   [[nodiscard]] static Relation relation(const std::optional<StoredArchive>& present, const Archive& archive,

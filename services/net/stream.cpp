@@ -283,7 +283,7 @@ void StreamTransport::written(std::size_t bytes, int status) {
 /// Something was sent, or there was nothing to send: goes on with whatever waited for that.
 void StreamTransport::after_output() {
   if (phase_ == Phase::ended || unsent_bytes() > kLowWaterBytes) return;
-  if (throttled_) {
+  if (throttled_ && !(held() && gate_->crowded())) {
     throttled_ = false;
     update_reading();
   }

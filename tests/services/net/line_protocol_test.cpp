@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "services/net/refusal.hpp"
 #include "services/testing/string_transport.hpp"
 
 using tap::net::LineProtocol;
@@ -221,4 +222,14 @@ TEST_CASE("line protocol: owes_answer is true exactly while a whole line waits")
   talk.transport.set_congested(false);
   talk.protocol.output_drained();
   CHECK(!talk.protocol.owes_answer());
+}
+
+TEST_CASE("line protocol: a refusal is answered with ERR and its reason, and the connection goes on") {
+  Conversation talk;
+  talk.protocol.after_line = [&](tap::net::Transport&) {
+    if (talk.protocol.lines.size() == 2) throw tap::net::Refusal("the disk is full");
+  };
+  talk.protocol.data_received("a\nb\nc\n");
+  CHECK(talk.transport.take_written() == "<a>\n<b>\nERR the disk is full\n<c>\n");
+  CHECK_FALSE(talk.transport.ending());
 }

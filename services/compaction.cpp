@@ -1,0 +1,60 @@
+#include "services/compaction.hpp"
+
+#include <sstream>
+
+#include "services/application.hpp"
+#include "services/net/reactor.hpp"
+
+namespace tap::services {
+namespace {
+
+/// What has to stay free beside the new archive: the journal goes on meanwhile.
+constexpr std::uint64_t kSpareBytes = std::uint64_t{32} << 20U;
+
+/// The new archive is about as large as the old one and the journal together, at the very most.
+Result<void> check_room(state::Store& store, const state::StoredArchive& newest) {
+  Result<std::vector<state::SegmentFile>> segments = state::list_segments(store.disk());
+  Result<std::uint64_t> free = store.disk().free_bytes();
+  if (!segments || !free) return {};
+  const std::uint64_t wanted =
+      newest.file_bytes + segments->size() * state::SegmentSupply::kSegmentBytes + kSpareBytes;
+  if (*free >= wanted) return {};
+  return Error{Fault::temporary, "compaction wants " + std::to_string(wanted >> 20U) + " MiB of free space, there are " +
+                                     std::to_string(*free >> 20U)};
+}
+
+}  // namespace
+
+std::string CompactionOrder::text() const {
+  return std::to_string(until_lsn) + " " + std::to_string(epoch) + " " + std::to_string(generation);
+}
+
+Result<CompactionOrder> CompactionOrder::parse(const std::string& text) {
+  CompactionOrder order;
+  std::istringstream stream(text);
+  if (!(stream >> order.until_lsn >> order.epoch >> order.generation)) {
+    return Error{Fault::internal, "'" + text + "' orders no compaction"};
+  }
+  return order;
+}
+
+Result<state::StoredArchive> compact(state::Store& store, const state::Definition& definition, const Registry& kinds,
+                                     const CompactionOrder& order, LogSink& log) {
+  Result<std::optional<state::StoredArchive>> newest = store.load(true);
+  if (!newest) return std::move(newest).error();
+  if (!*newest || (*newest)->archive.generation + 1 != order.generation) {
+    return Error{Fault::internal, "the newest archive is not generation " + std::to_string(order.generation - 1)};
+  }
+  if (Result<void> roomy = check_room(store, **newest); !roomy) return std::move(roomy).error();
+  net::Reactor reactor(log);
+  Result<std::unique_ptr<Application>> application = Application::create(definition, kinds, reactor);
+  if (!application) return std::move(application).error();
+  if (Result<void> restored = (*application)->restore((*newest)->archive); !restored) return std::move(restored).error();
+  Result<state::JournalEnd> end = store.replay((*newest)->archive, application->get(), order.until_lsn);
+  if (!end) return std::move(end).error();
+  Result<state::Archive> next = (*application)->collect(*newest, order.until_lsn, order.epoch);
+  if (!next) return std::move(next).error();
+  return store.add(*next);
+}
+
+}  // namespace tap::services

@@ -1,0 +1,365 @@
+#include "services/committer.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <mutex>
+
+#include "services/net/refusal.hpp"
+#include "state/archive.hpp"
+#include "state/store.hpp"
+#include "tests/services/net/fixture.hpp"
+#include "tests/services/probe.hpp"
+#include "tests/state/hooked_disk.hpp"
+#include "tests/support/temporary_directory.hpp"
+
+using namespace tap;
+using namespace tap::services;
+using namespace tap::tests;
+
+namespace {
+
+/// Holds up whoever passes while it is closed. Thread: any.
+class Barrier {
+ public:
+  void close() {
+    const std::lock_guard<std::mutex> hold(lock_);
+    closed_ = true;
+  }
+  void open() {
+    const std::lock_guard<std::mutex> hold(lock_);
+    closed_ = false;
+    changed_.notify_all();
+  }
+  void pass() {
+    std::unique_lock<std::mutex> hold(lock_);
+    changed_.wait(hold, [this] { return !closed_; });
+  }
+
+ private:
+  std::mutex lock_;
+  std::condition_variable changed_;
+  bool closed_ = false;
+};
+
+/// Counts what is replayed.
+class CountingSink final : public state::ReplaySink {
+ public:
+  Result<void> replay(const state::Introduction& of, state::RecordType type, ByteView payload) override {
+    if (type == state::RecordType::whole) wholes[of.service] = std::string(payload);
+    else ++changes[of.service];
+    return {};
+  }
+  std::map<std::string, int> changes;
+  std::map<std::string, std::string> wholes;
+};
+
+const ProbeCodec kCodec;
+constexpr Durability kStrict{Durability::Mode::strict, 0};
+
+/// Two states with a journal, on a real directory with hooks.
+struct World {
+  TemporaryDirectory directory;
+  HookedDisk disk{directory.path()};
+  Loop loop;
+  state::SegmentSupply supply{disk, "Test"};
+  state::Lineage lineage = state::Lineage::make();
+  StateCell<ProbeState> first{kCodec};
+  StateCell<ProbeState> second{kCodec};
+  std::unique_ptr<Committer> committer;
+  std::string broken;
+
+  explicit World(Committer::Place place = Committer::Place::loop, Durability of_first = kStrict,
+                 Durability of_second = kStrict) {
+    Result<std::unique_ptr<state::JournalWriter>> writer = state::JournalWriter::open(
+        disk, supply, {"Test", lineage, 1, 0, 0, {{2, "first", "probe"}, {2, "second", "probe"}}});
+    REQUIRE(writer.ok());
+    committer = std::make_unique<Committer>(
+        loop.reactor, supply, std::move(writer).value(), [this](const Error& error) { broken = error.message; }, place);
+    committer->add(0, first, of_first);
+    committer->add(1, second, of_second);
+  }
+  ~World() {
+    committer.reset();
+    first.attach(nullptr);
+    second.attach(nullptr);
+  }
+  /// What another process would find now.
+  CountingSink replayed() {
+    CountingSink sink;
+    Result<state::JournalEnd> end = state::read_journal(disk, lineage, 0, &sink);
+    REQUIRE_MESSAGE(end.ok(), (end.ok() ? "" : end.error().message));
+    last = std::move(end).value();
+    return sink;
+  }
+  state::JournalEnd last;
+};
+
+}  // namespace
+
+TEST_CASE("committer: a change is durable at the end of its turn, and the gate lets out what waited for it") {
+  World world;
+  net::Gate& gate = *world.committer->gate(0);
+  CHECK_FALSE(gate.closed());
+  world.first.record(Probed{});
+  world.first.record(Probed{});
+  world.second.record(Probed{});
+  CHECK(gate.closed());
+  CHECK(world.committer->last_lsn() == 3);
+  CHECK(world.committer->durable_lsn() == 0);
+  world.loop.turn();
+  CHECK_FALSE(gate.closed());
+  CHECK(world.committer->durable_lsn() == 3);
+  CountingSink sink = world.replayed();
+  CHECK(sink.changes["first"] == 2);
+  CHECK(sink.changes["second"] == 1);
+  CHECK(world.last.batches == 1);
+  CHECK(world.last.last_lsn == 3);
+}
+
+TEST_CASE("committer: a turn without changes writes nothing") {
+  World world;
+  int calls = 0;
+  world.loop.turn(3);
+  world.disk.hook = [&](const std::string& operation, const std::string&) {
+    if (operation == "write") ++calls;
+    return 0;
+  };
+  world.loop.turn(10);
+  CHECK(calls == 0);
+  CHECK(world.replayed().changes.empty());
+}
+
+TEST_CASE("committer: an updated state is recorded as a whole, once per batch and with the changes beside it") {
+  World world;
+  world.first.record(Probed{});
+  world.first.update([](ProbeState& state) { state.count += 10; });
+  world.first.update([](ProbeState& state) { state.count += 100; });
+  world.first.record(Probed{});
+  world.second.record(Probed{});
+  CHECK(world.committer->last_lsn() == 5);
+  world.loop.turn();
+  CountingSink sink = world.replayed();
+  CHECK(sink.wholes["first"] == "112");
+  CHECK(sink.changes["first"] == 1);  // the one before; the one after is in the whole
+  CHECK(sink.changes["second"] == 1);
+  CHECK(world.last.last_lsn == 5);
+  world.first.record(Probed{});  // the next batch describes changes again
+  world.loop.turn();
+  CHECK(world.replayed().changes["first"] == 2);
+}
+
+TEST_CASE("committer: after a quiet while a barrier proves that the last batch was durable, and only one") {
+  World world;
+  std::vector<std::string> writes;
+  world.first.record(Probed{});
+  world.loop.turn(2);
+  world.disk.hook = [&](const std::string& operation, const std::string& name) {
+    if (operation == "write" && name.find("-spare1") != std::string::npos) writes.push_back(name);
+    return 0;
+  };
+  world.loop.clock.advance(Committer::kBarrierMs);
+  world.loop.turn(3);
+  CHECK(writes.size() == 1);
+  world.loop.clock.advance(10 * Committer::kBarrierMs);
+  world.loop.turn(3);
+  CHECK(writes.size() == 1);
+  CHECK(world.replayed().changes["first"] == 1);
+}
+
+TEST_CASE("committer: with durability interval replies leave at once, and changes are written when the time is over") {
+  World world(Committer::Place::loop, {Durability::Mode::interval, 1000}, kStrict);
+  CHECK(world.committer->gate(0) == nullptr);
+  world.first.record(Probed{});
+  world.loop.turn(3);
+  CHECK(world.replayed().changes["first"] == 0);
+  world.loop.clock.advance(999);
+  world.loop.turn(3);
+  CHECK(world.replayed().changes["first"] == 0);
+  CHECK_FALSE(world.committer->gate(1)->closed());  // the strict service waits for none of it
+  world.loop.clock.advance(1);
+  world.loop.turn(3);
+  CHECK(world.replayed().changes["first"] == 1);
+  world.first.record(Probed{});
+  world.second.record(Probed{});  // a strict change takes the others along
+  world.loop.turn();
+  CHECK(world.replayed().changes["first"] == 2);
+}
+
+TEST_CASE("committer: with durability reserve a service waits for its own reservations only") {
+  World world(Committer::Place::thread, {Durability::Mode::reserve, 0}, kStrict);
+  Barrier slow;
+  world.loop.turn(3);
+  world.disk.hook = [&](const std::string& operation, const std::string&) {
+    if (operation == "sync") slow.pass();
+    return 0;
+  };
+  slow.close();
+  world.second.record(Probed{});
+  world.loop.turn(3);
+  CHECK(world.committer->gate(1)->closed());
+  CHECK_FALSE(world.committer->gate(0)->closed());
+  world.first.record(Probed{});
+  CHECK(world.committer->gate(0)->closed());
+  slow.open();
+  CHECK(world.loop.turn_until([&] { return !world.committer->gate(0)->closed(); }));
+}
+
+TEST_CASE("committer: while one batch is synced in the thread the next one fills, and neither leaves early") {
+  World world(Committer::Place::thread);
+  Barrier slow;
+  world.loop.turn(3);
+  world.disk.hook = [&](const std::string& operation, const std::string&) {
+    if (operation == "sync") slow.pass();
+    return 0;
+  };
+  slow.close();
+  world.first.record(Probed{});
+  world.loop.turn(3);
+  for (int i = 0; i < 5; ++i) {
+    world.first.record(Probed{});
+    world.loop.turn(2);
+  }
+  CHECK(world.committer->gate(0)->closed());
+  CHECK(world.committer->durable_lsn() == 0);
+  CHECK(world.committer->last_lsn() == 6);
+  slow.open();
+  CHECK(world.loop.turn_until([&] { return world.committer->durable_lsn() == 6; }));
+  CHECK(world.replayed().changes["first"] == 6);
+  CHECK(world.last.batches == 2);
+}
+
+TEST_CASE("committer: a failed sync breaks it: nothing passes, nothing more is written or synced, and it is told once") {
+  for (const Committer::Place place : {Committer::Place::loop, Committer::Place::thread}) {
+    World world(place);
+    int calls_after = 0;
+    bool failed = false;
+    world.loop.turn(3);
+    world.disk.hook = [&](const std::string& operation, const std::string& name) {
+      if (name.find("-spare1") == std::string::npos) return 0;  // the present segment, by the name it was made with
+      if (failed) ++calls_after;
+      if (operation == "sync") failed = true;
+      return operation == "sync" ? EIO : 0;
+    };
+    world.first.record(Probed{});
+    CHECK(world.loop.turn_until([&] { return !world.broken.empty(); }));
+    CHECK(world.broken.find("Input/output error") != std::string::npos);
+    CHECK(world.committer->gate(0)->closed());
+    CHECK_THROWS_AS(world.first.record(Probed{}), net::Refusal);
+    world.loop.clock.advance(10 * Committer::kRetryMs);
+    world.loop.turn(10);
+    CHECK_FALSE(world.committer->close().ok());
+    CHECK(calls_after == 0);
+    CHECK(world.committer->gate(0)->closed());
+  }
+}
+
+TEST_CASE("committer: a full disk while a batch is written holds it, refuses more, and goes on by itself") {
+  for (const Committer::Place place : {Committer::Place::loop, Committer::Place::thread}) {
+    World world(place);
+    std::atomic<bool> full{true};
+    world.loop.turn(3);
+    world.disk.hook = [&](const std::string& operation, const std::string&) {
+      return operation == "write" && full ? ENOSPC : 0;
+    };
+    world.first.record(Probed{});
+    CHECK(world.loop.turn_until([&] { return world.committer->refuses(); }));
+    CHECK_THROWS_WITH_AS(world.first.record(Probed{}), "the disk is full", net::Refusal);
+    CHECK(world.first->count == 1);
+    CHECK(world.committer->gate(0)->closed());
+    for (int i = 0; i < 3; ++i) {
+      world.loop.clock.advance(Committer::kRetryMs);
+      CHECK(world.loop.turn_until([&] { return world.committer->refuses(); }));
+    }
+    CHECK(world.loop.log.count("the disk is full") == 1);
+    full = false;
+    CHECK(world.loop.turn_until([&] {
+      world.loop.clock.advance(Committer::kRetryMs);
+      return !world.committer->refuses();
+    }));
+    CHECK(world.loop.turn_until([&] { return !world.committer->gate(0)->closed(); }));
+    CHECK(world.loop.log.count("there is room on the disk again") == 1);
+    world.first.record(Probed{});
+    CHECK(world.loop.turn_until([&] { return world.committer->durable_lsn() == 2; }));
+    CHECK(world.broken.empty());
+    CHECK(world.replayed().changes["first"] == 2);
+  }
+}
+
+TEST_CASE("committer: a disk without room for the next segment is met before a change, not in a commit") {
+  World world;
+  world.loop.turn(3);
+  std::atomic<bool> full{true};
+  world.disk.hook = [&](const std::string& operation, const std::string&) {
+    return operation == "create" && full ? ENOSPC : 0;
+  };
+  int given = 0;
+  const auto fill = [&] {
+    for (; given < 100'000; ++given) {
+      world.first.record(Probed{});
+      world.loop.turn();
+    }
+  };
+  CHECK_THROWS_AS(fill(), net::Refusal);
+  CHECK(given > 500);  // the segment, and the one that was ready, were used up
+  CHECK_FALSE(world.committer->gate(0)->closed());
+  CHECK(world.replayed().changes["first"] == given);
+  full = false;
+  CHECK(world.loop.turn_until([&] {
+    world.loop.clock.advance(Committer::kRetryMs);
+    return !world.committer->refuses();
+  }));
+  world.first.record(Probed{});
+  world.loop.turn();
+  CHECK(world.replayed().changes["first"] == given + 1);
+}
+
+TEST_CASE("committer: close makes the rest durable and seals the journal") {
+  for (const Committer::Place place : {Committer::Place::loop, Committer::Place::thread}) {
+    World world(place);
+    world.first.record(Probed{});
+    world.loop.turn();
+    world.first.record(Probed{});
+    REQUIRE(world.committer->close().ok());
+    CHECK(world.replayed().changes["first"] == 2);
+    CHECK(world.last.sealed);
+    CHECK_THROWS_AS(world.first.record(Probed{}), net::Refusal);
+  }
+}
+
+TEST_CASE("committer: without a close the journal is not sealed") {
+  World world;
+  world.first.record(Probed{});
+  world.loop.turn();
+  world.committer.reset();
+  world.first.attach(nullptr);
+  world.second.attach(nullptr);
+  CHECK(world.replayed().changes["first"] == 1);
+  CHECK_FALSE(world.last.sealed);
+}
+
+TEST_CASE("committer: a slow disk moves the sync to a thread, so that the loop goes on; a fast one brings it back") {
+  World world(Committer::Place::adaptive);
+  world.loop.turn(3);
+  CHECK(world.committer->status().find("in the loop") != std::string::npos);
+  world.disk.hook = [&](const std::string& operation, const std::string&) {
+    if (operation != "sync") return 0;
+    timespec pause{0, 40'000'000};
+    ::nanosleep(&pause, nullptr);  // a slow disk takes its time: this is the thing under test, not a wait
+    return kPretend;
+  };
+  world.first.record(Probed{});
+  CHECK(world.loop.turn_until([&] { return world.committer->durable_lsn() == 1; }));
+  CHECK(world.committer->status().find("in the thread") != std::string::npos);
+  world.first.record(Probed{});
+  world.loop.turn();
+  CHECK(world.committer->durable_lsn() == 1);  // the turn did not wait for it
+  CHECK(world.loop.turn_until([&] { return world.committer->durable_lsn() == 2; }));
+  world.disk.hook = [](const std::string& operation, const std::string&) { return operation == "sync" ? kPretend : 0; };
+  CHECK(world.loop.turn_until([&] {
+    if (!world.committer->gate(0)->closed()) world.first.record(Probed{});
+    return world.committer->status().find("in the loop") != std::string::npos;
+  }));
+}
