@@ -228,7 +228,9 @@ Result<void> JournalWriter::write(const Batch& batch) {
 
 Result<void> JournalWriter::write_barrier() {
   TAP_ASSERT(!broken_);
-  if (segment_ended_ || offset_ + padded_batch_bytes(0, header_.block_bytes) > header_.segment_bytes) return {};
+  if (segment_ended_ || offset_ + padded_batch_bytes(0, header_.block_bytes) > header_.segment_bytes) {
+    return begin_segment(0);  // a segment that follows is evidence too
+  }
   Batch nothing;
   nothing.first_lsn = last_lsn_ + 1;
   return put(kBarrier, nothing, {});
