@@ -240,9 +240,14 @@ void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
   if (kept < 2 || !needed_from) return;
   Result<std::vector<SegmentFile>> segments = list_segments(*disk_);
   if (!segments) return;
-  // A segment is done with when the next one still holds what the older archive would need.
-  for (std::size_t i = 0; i + 1 < segments->size() && (*segments)[i + 1].first_lsn <= *needed_from + 1; ++i) {
-    const std::string& file = (*segments)[i].file;
+  // A segment is done with when a later one still holds what the older archive would need. (Two may begin with one LSN: an
+  // empty one of an application that had another name then.)
+  std::uint64_t first_needed = 0;
+  for (const SegmentFile& segment : *segments) {
+    if (segment.first_lsn <= *needed_from + 1) first_needed = segment.first_lsn;
+  }
+  for (const auto& [file, first_lsn] : *segments) {
+    if (first_lsn >= first_needed) break;
     const Result<void> gone = supply != nullptr ? supply->recycle(file) : disk_->remove(file);
     if (!gone) report_.push_back("could not remove the old segment " + file + "; it does no harm");
   }
