@@ -121,6 +121,14 @@ Result<std::optional<StoredArchive>> Store::load(bool look_only) {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
   if (found->empty()) {
+    // The first archive is durable before the first segment: here somebody or something has taken the archives away.
+    Result<std::vector<SegmentFile>> segments = list_segments(*disk_);
+    if (!segments) return std::move(segments).error();
+    if (!segments->empty()) {
+      return Error{Fault::damaged, "there is a journal (" + segments->front().file +
+                                       ") but no archive that it goes on from. Nothing was changed. Put the archive back, "
+                                       "or move the journal away to begin anew"};
+    }
     Result<void> cleared = look_only ? Result<void>() : remove_leftovers();
     if (!cleared) return std::move(cleared).error();
     return std::optional<StoredArchive>{};
