@@ -155,22 +155,24 @@ Result<std::optional<StoredArchive>> Store::load(bool look_only) {
 }
 
 /// The newest archive is damaged. The one before it is as good when the journal goes on from there to the end of what
-/// was durable: when every state is journaled, and the journal reaches the damaged archive's own base, or a seal.
+/// was durable: when the damaged one can still say that every state in it was journaled, and up to where, and the journal
+/// reaches that. (A journal that ends with a seal proves nothing: a later opener may have kept none.)
 Result<StoredArchive> Store::fall_back(const Candidate& damaged, const Candidate& older, Error error, bool look_only) {
   error.message += ". Nothing was changed. The older " + older.file +
                    " may be whole; `tapd --rewind -f` with a copy of it goes back to it knowingly";
   Result<StoredArchive> stored = read(older);
   if (!stored) return error;
-  const Definition& definition = stored->archive.definition;
-  const bool journaled = std::none_of(definition.services.begin(), definition.services.end(), [&](const auto& service) {
-    return (service.durability.empty() ? definition.durability : service.durability) == "shutdown";
+  Result<Bytes> bytes = disk_->read(damaged.file);
+  if (!bytes) return error;
+  const std::optional<std::uint64_t> base = archive_base_lsn(*bytes);
+  const std::optional<Definition> definition = archive_definition(*bytes);
+  if (!base || !definition) return error;
+  const bool journaled = std::none_of(definition->services.begin(), definition->services.end(), [&](const auto& service) {
+    return (service.durability.empty() ? definition->durability : service.durability) == "shutdown";
   });
   if (!journaled) return error;
   Result<JournalEnd> end = read_journal(*disk_, stored->archive.lineage, stored->archive.base_lsn, nullptr);
-  if (!end || end->segments.empty() || (end->records == 0 && !end->sealed)) return error;
-  Result<Bytes> bytes = disk_->read(damaged.file);
-  const std::optional<std::uint64_t> base = bytes ? archive_base_lsn(*bytes) : std::nullopt;
-  if (base ? end->last_lsn < *base : !end->sealed) return error;
+  if (!end || end->segments.empty() || end->last_lsn < *base) return error;
   if (!look_only) {
     if (Result<void> moved = quarantine(damaged.file, error.message.substr(0, error.message.find(". Nothing"))); !moved) {
       return std::move(moved).error();

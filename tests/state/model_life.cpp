@@ -229,16 +229,11 @@ Result<state::StoredArchive> Life::build_archive(std::uint64_t until_lsn) {
   ModelStates states;
   if (Result<void> restored = restore(stored_->archive, states); !restored) return std::move(restored).error();
   Replay sink(states);
-  const std::unique_ptr<state::Disk> disk = disk_.plug_in();
-  Result<state::JournalEnd> end =
-      state::read_journal(*disk, stored_->archive.lineage, stored_->archive.base_lsn, &sink, until_lsn);
+  state::Store store(disk_.plug_in());
+  Result<state::JournalEnd> end = store.replay(stored_->archive, &sink, until_lsn);
   if (!end) return std::move(end).error();
   if (!(states == ledger_.after[until_lsn])) violation_ = "what compaction reads is not what was written";
-  state::Archive archive = collect(states, until_lsn);
-  const std::string file = std::string(kName) + "-" + std::to_string(archive.generation) + ".tap";
-  const Bytes bytes = state::encode_archive(archive);
-  if (Result<void> replaced = state::replace_on_disk(*disk, file, bytes); !replaced) return std::move(replaced).error();
-  return state::StoredArchive{std::move(archive), state::archive_digest(bytes), file};
+  return store.add(collect(states, until_lsn));
 }
 
 Result<void> Life::compact(const Changes& meanwhile) {
