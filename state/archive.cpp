@@ -378,6 +378,20 @@ std::optional<std::uint64_t> archive_base_lsn(ByteView bytes) {
   return archive.base_lsn;
 }
 
+std::optional<Definition> archive_definition(ByteView bytes) {
+  if (!archive_base_lsn(bytes)) return std::nullopt;
+  ByteReader reader(bytes.substr(kHeaderBytes));
+  (void)reader.take(16);
+  const std::uint64_t names_bytes = std::uint64_t{reader.u<std::uint32_t>()} + reader.u<std::uint32_t>();
+  const auto payload_bytes = reader.u<std::uint64_t>();
+  if (!reader.ok() || payload_bytes > bytes.size() || names_bytes > 2 * kSectionNameBytesMax) return std::nullopt;
+  const std::uint64_t length = kSectionHeaderBytes + names_bytes + payload_bytes;  // a longer one does not fit its lengths
+  Result<RawSection> raw = read_section(bytes.substr(kHeaderBytes, static_cast<std::size_t>(length)), kHeaderBytes);
+  if (!raw || raw->type != static_cast<std::uint32_t>(SectionType::definition)) return std::nullopt;
+  Result<Definition> definition = decode_definition(raw->section.payload, raw->section.schema_version);
+  return definition ? std::optional(std::move(definition).value()) : std::nullopt;
+}
+
 Ancestor make_ancestor(std::uint64_t generation, const Digest& digest) {
   Ancestor ancestor{generation, {}};
   std::copy_n(digest.bytes.begin(), ancestor.digest.size(), ancestor.digest.begin());

@@ -90,6 +90,9 @@ enum class Payloads : std::uint8_t { copied, checked };
 /// The base LSN in the header, when the header is right; nothing is known of the rest then.
 [[nodiscard]] std::optional<std::uint64_t> archive_base_lsn(ByteView bytes);
 
+/// The definition, when header and definition are right; nothing is known of the rest then.
+[[nodiscard]] std::optional<Definition> archive_definition(ByteView bytes);
+
 /// `digest` as an ancestor entry.
 [[nodiscard]] Ancestor make_ancestor(std::uint64_t generation, const Digest& digest);
 

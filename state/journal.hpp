@@ -97,8 +97,9 @@ class SegmentSupply {
  public:
   static constexpr std::size_t kSegmentBytes = std::size_t{4} << 20U;
 
-  /// `name` is the application's. Lifetime: the disk outlives it.
-  SegmentSupply(Disk& disk, std::string name);
+  /// `name` is the application's; `segment_bytes`, a multiple of 4096, is how large a segment is that holds no batch
+  /// larger than itself. Lifetime: the disk outlives it.
+  SegmentSupply(Disk& disk, std::string name, std::size_t segment_bytes = kSegmentBytes);
 
   struct Spare {
     std::string file;
@@ -107,7 +108,7 @@ class SegmentSupply {
   };
 
   /// Makes one of at least so many bytes, unless one is ready. Errors: is_disk_full() tells that there is no room.
-  [[nodiscard]] Result<void> prepare(std::size_t bytes = kSegmentBytes);
+  [[nodiscard]] Result<void> prepare(std::size_t bytes = 0);
   /// Takes over a spare that an earlier process has left, and removes what else it left half made. Never fails: without
   /// one, one is made.
   void adopt_leftover();
@@ -115,16 +116,19 @@ class SegmentSupply {
   [[nodiscard]] Result<void> recycle(const std::string& file);
   /// The spare, if one of that size is ready.
   [[nodiscard]] std::optional<Spare> take(std::size_t bytes);
+  [[nodiscard]] std::size_t segment_bytes() const { return segment_bytes_; }
   /// The size of the spare that is ready; 0: none.
   [[nodiscard]] std::size_t ready_bytes() const { return ready_bytes_.load(std::memory_order_acquire); }
 
  private:
   [[nodiscard]] std::string next_file();
+  [[nodiscard]] Result<void> fill(Spare spare);
   void offer(Spare spare);
   [[nodiscard]] bool adopt(const std::string& file);
 
   Disk& disk_;
   std::string name_;
+  std::size_t segment_bytes_;
   std::mutex preparing_;  // one segment at a time
   std::mutex lock_;       // guards spare_ and made_
   std::optional<Spare> spare_;

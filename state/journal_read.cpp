@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <tuple>
 
 #include "state/base/seeded.hpp"
 #include "state/journal.hpp"
@@ -40,30 +41,57 @@ class Reader {
   }
 
  private:
-  /// Headers only: which segments are ours, and that epochs never fall.
+  struct Found {
+    SegmentFile segment;
+    std::uint64_t epoch;
+  };
+
+  /// Headers only: which segments are ours, in which order, and that epochs never fall.
   Result<void> sort_segments() {
-    Result<std::vector<SegmentFile>> found = list_segments(disk_);
-    if (!found) return std::move(found).error();
-    for (std::size_t i = 0; i < found->size(); ++i) {
-      const SegmentFile& segment = (*found)[i];
-      if (segment.first_lsn > until_lsn_) break;
-      Result<SegmentHeader> header = header_of(segment.file);
-      // One that is folded in already is of no interest, whatever is in it.
-      const bool folded = i + 1 < found->size() && (*found)[i + 1].first_lsn <= base_lsn_ + 1;
-      if (!header && folded) continue;
-      if (!header) return std::move(header.error()).with("journal " + segment.file);
-      if (header->lineage != lineage_) {
-        end_.strangers.push_back(segment.file);
-        continue;
-      }
-      if (header->first_lsn != segment.first_lsn) return damage(segment.file, 0, "somebody has renamed it");
-      if (header->epoch < end_.epoch) {
+    Result<std::vector<Found>> ours = find_segments();
+    if (!ours) return std::move(ours).error();
+    // Two may begin with one LSN: the older one is empty, and of an application that had another name then.
+    std::sort(ours->begin(), ours->end(), [](const Found& a, const Found& b) {
+      return std::tie(a.segment.first_lsn, a.epoch) < std::tie(b.segment.first_lsn, b.epoch);
+    });
+    for (const auto& [segment, epoch] : *ours) {
+      if (epoch < end_.epoch) {
         return damage(segment.file, 0, "it is of an older epoch than the segment before it");
       }
-      end_.epoch = header->epoch;
+      if (!end_.segments.empty() && epoch == end_.epoch && end_.segments.back().first_lsn == segment.first_lsn) {
+        return damage(segment.file, 0, "it begins where " + end_.segments.back().file + " begins: one is a copy");
+      }
+      end_.epoch = epoch;
       end_.segments.push_back(segment);
     }
     return {};
+  }
+
+  Result<std::vector<Found>> find_segments() {
+    Result<std::vector<SegmentFile>> found = list_segments(disk_);
+    if (!found) return std::move(found).error();
+    std::vector<Found> ours;
+    // From the last to the first: one that is folded in already, as a later one of ours says, is of no interest, whatever
+    // is in it.
+    std::uint64_t folded_before = 0;
+    for (auto segment = found->rbegin(); segment != found->rend(); ++segment) {
+      if (segment->first_lsn > until_lsn_) continue;
+      Result<SegmentHeader> header = header_of(segment->file);
+      const bool folded = segment->first_lsn < folded_before;
+      if (!header && folded) continue;
+      if (!header) return std::move(header.error()).with("journal " + segment->file);
+      if (header->lineage != lineage_) {
+        end_.strangers.insert(end_.strangers.begin(), segment->file);
+        continue;
+      }
+      if (header->first_lsn != segment->first_lsn) {
+        if (folded) continue;
+        return damage(segment->file, 0, "somebody has renamed it");
+      }
+      if (segment->first_lsn <= base_lsn_ + 1) folded_before = std::max(folded_before, segment->first_lsn);
+      ours.push_back({*segment, header->epoch});
+    }
+    return ours;
   }
 
   Result<SegmentHeader> header_of(const std::string& file) {

@@ -8,10 +8,19 @@
 namespace tap::state {
 namespace {
 
+constexpr std::string_view kSpare = "-spare";
+constexpr std::string_view kSpareEnd = ".wal.tmp";
+/// Stands in the name of a spare as long as its zeros are not known to be durable.
+constexpr std::string_view kFilling = ".filling";
+
 /// Zeros are written in pieces: a commit on the same disk does not have to wait for all of a segment.
 constexpr std::size_t kZeroPieceBytes = std::size_t{256} << 10U;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+std::string filling_name(const std::string& spare) {
+  return spare.substr(0, spare.size() - kSpareEnd.size()) + std::string(kFilling) + std::string(kSpareEnd);
+}
 
 Result<void> fill_with_zeros(DiskFile& file, std::size_t bytes) {
   const Bytes zeros(std::min(kZeroPieceBytes, bytes), '\0');
@@ -26,38 +35,41 @@ Result<void> fill_with_zeros(DiskFile& file, std::size_t bytes) {
 
 // --- SegmentSupply ----------------------------------------------------------------------------------------------
 
-SegmentSupply::SegmentSupply(Disk& disk, std::string name) : disk_(disk), name_(std::move(name)) {}
+SegmentSupply::SegmentSupply(Disk& disk, std::string name, std::size_t segment_bytes)
+    : disk_(disk), name_(std::move(name)), segment_bytes_(segment_bytes) {
+  TAP_ASSERT(segment_bytes > kSegmentDataOffset && segment_bytes % kSegmentDataOffset == 0);
+}
 
 std::string SegmentSupply::next_file() {
   const std::lock_guard<std::mutex> hold(lock_);
-  return name_ + "-spare" + std::to_string(++made_) + ".wal.tmp";
+  return name_ + std::string(kSpare) + std::to_string(++made_) + std::string(kSpareEnd);
 }
 
 void SegmentSupply::adopt_leftover() {
   const std::lock_guard<std::mutex> one_at_a_time(preparing_);
   const Result<std::vector<std::string>> names = disk_.list();
   if (!names) return;
-  const std::string begin = name_ + "-spare";
-  const std::string end = ".wal.tmp";
+  const std::string begin = name_ + std::string(kSpare);
   for (const std::string& name : *names) {
-    if (name.size() <= begin.size() + end.size() || name.compare(0, begin.size(), begin) != 0 ||
-        name.compare(name.size() - end.size(), end.size(), end) != 0) {
+    if (name.size() <= begin.size() + kSpareEnd.size() || name.compare(0, begin.size(), begin) != 0 ||
+        name.compare(name.size() - kSpareEnd.size(), kSpareEnd.size(), kSpareEnd) != 0) {
       continue;
     }
     made_ = std::max<std::uint64_t>(made_, std::strtoull(name.c_str() + begin.size(), nullptr, 10));
-    if (ready_bytes() == 0 && adopt(name)) continue;
+    if (name.find(kFilling) == std::string::npos && ready_bytes() == 0 && adopt(name)) continue;
     (void)!disk_.remove(name).ok();
   }
 }
 
-/// Only a whole one, and durably full of zeros: it may have been under way when everything ended.
+/// Only a whole one, full of zeros. Its name says that they were durable once; memory could not tell: it shows what was
+/// written also after the sync has failed.
 bool SegmentSupply::adopt(const std::string& file) {
   Result<std::unique_ptr<DiskFile>> open = disk_.open(file);
   if (!open) return false;
-  Result<Bytes> bytes = (*open)->read_at(0, kSegmentBytes + 1);
-  if (!bytes || bytes->size() != kSegmentBytes || bytes->find_first_not_of('\0') != Bytes::npos) return false;
+  Result<Bytes> bytes = (*open)->read_at(0, segment_bytes_ + 1);
+  if (!bytes || bytes->size() != segment_bytes_ || bytes->find_first_not_of('\0') != Bytes::npos) return false;
   if (!(*open)->sync()) return false;
-  offer({file, std::move(open).value(), kSegmentBytes});
+  offer({file, std::move(open).value(), segment_bytes_});
   return true;
 }
 
@@ -68,21 +80,30 @@ void SegmentSupply::offer(Spare spare) {
 }
 
 Result<void> SegmentSupply::prepare(std::size_t bytes) {
-  bytes = round_up(std::max(bytes, kSegmentBytes), kSegmentDataOffset);
+  bytes = round_up(std::max(bytes, segment_bytes_), kSegmentDataOffset);
   const std::lock_guard<std::mutex> one_at_a_time(preparing_);
   if (ready_bytes() >= bytes) return {};
-  Spare made;
-  made.file = next_file();
-  made.bytes = bytes;
-  Result<std::unique_ptr<DiskFile>> file = disk_.create(made.file);
+  Spare made{next_file(), nullptr, bytes};
+  Result<std::unique_ptr<DiskFile>> file = disk_.create(filling_name(made.file));
   if (!file) return std::move(file.error()).with("making room for the journal");
   made.open = std::move(file).value();
-  if (Result<void> filled = fill_with_zeros(*made.open, bytes); !filled) {
-    (void)!disk_.remove(made.file).ok();
+  if (Result<void> filled = fill(std::move(made)); !filled) {
     return std::move(filled.error()).with("making room for the journal");
   }
+  return {};
+}
+
+/// The file stands under its filling name. Ready, or gone.
+Result<void> SegmentSupply::fill(Spare spare) {
+  const std::string filling = filling_name(spare.file);
+  Result<void> filled = fill_with_zeros(*spare.open, spare.bytes);
+  if (filled) filled = disk_.rename(filling, spare.file);
+  if (!filled) {
+    (void)!disk_.remove(filling).ok();
+    return filled;
+  }
   if (std::optional<Spare> smaller = take(0)) (void)!disk_.remove(smaller->file).ok();
-  offer(std::move(made));
+  offer(std::move(spare));
   return {};
 }
 
@@ -92,16 +113,18 @@ Result<void> SegmentSupply::recycle(const std::string& file) {
   if (!open) return std::move(open).error();
   Result<std::uint64_t> size = (*open)->size();
   if (!size) return std::move(size).error();
-  if (ready_bytes() != 0 || *size != kSegmentBytes) return disk_.remove(file);
-  Spare again{next_file(), std::move(open).value(), kSegmentBytes};
-  if (Result<void> renamed = disk_.rename(file, again.file); !renamed) return renamed;
-  // What it held must be gone before it can hold something new: leftovers would look like a torn batch.
-  if (Result<void> filled = fill_with_zeros(*again.open, again.bytes); !filled) {
-    (void)!disk_.remove(again.file).ok();
-    return filled;
+  if (ready_bytes() != 0 || *size != segment_bytes_) return disk_.remove(file);
+  Spare again{next_file(), std::move(open).value(), segment_bytes_};
+  const std::string filling = filling_name(again.file);
+  if (Result<void> renamed = disk_.rename(file, filling); !renamed) return renamed;
+  // The old name has to be gone for good before anything new is written: a power cut that brings it back would find
+  // another segment under it.
+  if (Result<void> synced = disk_.sync_directory(); !synced) {
+    (void)!disk_.remove(filling).ok();
+    return synced;
   }
-  offer(std::move(again));
-  return {};
+  // What it held must be gone before it can hold something new: leftovers would look like a torn batch.
+  return fill(std::move(again));
 }
 
 std::optional<SegmentSupply::Spare> SegmentSupply::take(std::size_t bytes) {
@@ -123,7 +146,7 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(Disk& disk, SegmentSu
 
 /// A segment is whole, header and all, before it gets the name by which recovery finds it.
 Result<void> JournalWriter::begin_segment(std::size_t bytes_needed) {
-  const std::size_t bytes = std::max(kSegmentDataOffset + bytes_needed, SegmentSupply::kSegmentBytes);
+  const std::size_t bytes = std::max(kSegmentDataOffset + bytes_needed, supply_.segment_bytes());
   std::optional<SegmentSupply::Spare> spare = supply_.take(bytes);
   if (!spare) {
     if (Result<void> prepared = supply_.prepare(bytes); !prepared) return prepared;
@@ -139,8 +162,12 @@ Result<void> JournalWriter::begin_segment(std::size_t bytes_needed) {
   header.previous_chain = record_chain_;
   header.salt = random_salt();
   header.writer = writer_name();
-  if (Result<void> written = spare->open->write_at(0, encode_segment_header(header)); !written) return fail(written.error());
-  if (Result<void> synced = spare->open->sync(); !synced) return fail(std::move(synced).error());
+  Result<void> begun = spare->open->write_at(0, encode_segment_header(header));
+  if (begun) begun = spare->open->sync();
+  if (!begun) {
+    (void)!disk_.remove(spare->file).ok();  // else a full disk would get fuller with each attempt
+    return fail(std::move(begun).error());
+  }
   const std::string name = start_.name + "-" + std::to_string(header.first_lsn) + ".wal";
   if (Result<void> renamed = disk_.rename(spare->file, name); !renamed) return fail(std::move(renamed).error());
   if (Result<void> synced = TAP_SEEDED(no_directory_sync) ? Result<void>() : disk_.sync_directory(); !synced) {
@@ -201,7 +228,9 @@ Result<void> JournalWriter::write(const Batch& batch) {
 
 Result<void> JournalWriter::write_barrier() {
   TAP_ASSERT(!broken_);
-  if (segment_ended_ || offset_ + padded_batch_bytes(0, header_.block_bytes) > header_.segment_bytes) return {};
+  if (segment_ended_ || offset_ + padded_batch_bytes(0, header_.block_bytes) > header_.segment_bytes) {
+    return begin_segment(0);  // a segment that follows is evidence too
+  }
   Batch nothing;
   nothing.first_lsn = last_lsn_ + 1;
   return put(kBarrier, nothing, {});

@@ -121,6 +121,14 @@ Result<std::optional<StoredArchive>> Store::load(bool look_only) {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
   if (found->empty()) {
+    // The first archive is durable before the first segment: here somebody or something has taken the archives away.
+    Result<std::vector<SegmentFile>> segments = list_segments(*disk_);
+    if (!segments) return std::move(segments).error();
+    if (!segments->empty()) {
+      return Error{Fault::damaged, "there is a journal (" + segments->front().file +
+                                       ") but no archive that it goes on from. Nothing was changed. Put the archive back, "
+                                       "or move the journal away to begin anew"};
+    }
     Result<void> cleared = look_only ? Result<void>() : remove_leftovers();
     if (!cleared) return std::move(cleared).error();
     return std::optional<StoredArchive>{};
@@ -147,21 +155,24 @@ Result<std::optional<StoredArchive>> Store::load(bool look_only) {
 }
 
 /// The newest archive is damaged. The one before it is as good when the journal goes on from there to the end of what
-/// was durable: when every state is journaled, and the journal reaches the damaged archive's own base, or a seal.
+/// was durable: when the damaged one can still say that every state in it was journaled, and up to where, and the journal
+/// reaches that. (A journal that ends with a seal proves nothing: a later opener may have kept none.)
 Result<StoredArchive> Store::fall_back(const Candidate& damaged, const Candidate& older, Error error, bool look_only) {
   error.message += ". Nothing was changed. The older " + older.file +
                    " may be whole; `tapd --rewind -f` with a copy of it goes back to it knowingly";
   Result<StoredArchive> stored = read(older);
   if (!stored) return error;
-  const Definition& definition = stored->archive.definition;
-  const bool journaled = std::none_of(definition.services.begin(), definition.services.end(), [&](const auto& service) {
-    return (service.durability.empty() ? definition.durability : service.durability) == "shutdown";
+  Result<Bytes> bytes = disk_->read(damaged.file);
+  if (!bytes) return error;
+  const std::optional<std::uint64_t> base = archive_base_lsn(*bytes);
+  const std::optional<Definition> definition = archive_definition(*bytes);
+  if (!base || !definition) return error;
+  const bool journaled = std::none_of(definition->services.begin(), definition->services.end(), [&](const auto& service) {
+    return (service.durability.empty() ? definition->durability : service.durability) == "shutdown";
   });
   if (!journaled) return error;
   Result<JournalEnd> end = read_journal(*disk_, stored->archive.lineage, stored->archive.base_lsn, nullptr);
-  if (!end || end->segments.empty() || (end->records == 0 && !end->sealed)) return error;
-  const std::optional<std::uint64_t> base = base_lsn(damaged.file);
-  if (base ? end->last_lsn < *base : !end->sealed) return error;
+  if (!end || end->segments.empty() || end->last_lsn < *base) return error;
   const std::string why = error.message.substr(0, error.message.find(". Nothing was changed"));
   if (!look_only) {
     if (Result<void> moved = quarantine(damaged.file, why); !moved) return std::move(moved).error();
@@ -259,9 +270,14 @@ void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
   if (kept < 2 || !needed_from) return;
   Result<std::vector<SegmentFile>> segments = list_segments(*disk_);
   if (!segments) return;
-  // A segment is done with when the next one still holds what the older archive would need.
-  for (std::size_t i = 0; i + 1 < segments->size() && (*segments)[i + 1].first_lsn <= *needed_from + 1; ++i) {
-    const std::string& file = (*segments)[i].file;
+  // A segment is done with when a later one still holds what the older archive would need. (Two may begin with one LSN: an
+  // empty one of an application that had another name then.)
+  std::uint64_t first_needed = 0;
+  for (const SegmentFile& segment : *segments) {
+    if (segment.first_lsn <= *needed_from + 1) first_needed = segment.first_lsn;
+  }
+  for (const auto& [file, first_lsn] : *segments) {
+    if (first_lsn >= first_needed) break;
     const Result<void> gone = supply != nullptr ? supply->recycle(file) : disk_->remove(file);
     if (!gone) report_.push_back("could not remove the old segment " + file + "; it does no harm");
   }

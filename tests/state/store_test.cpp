@@ -241,7 +241,7 @@ TEST_CASE("store: files of other names are not looked at") {
   StoreDirectory dir;
   for (const char* name :
        {"LOCK", "Sample-shutdown.tap", "Sample.tap", "-5.tap", "Sample-.tap", "Sample-5x.tap", "notes",
-        "Sample-99.tap.bak", "Sample-99999999999999999999999.tap", "Sample--.tap", "Sample-1.wal"}) {
+        "Sample-99.tap.bak", "Sample-99999999999999999999999.tap", "Sample--.tap", "Sample-1.wal.bak"}) {
     dir.put(name, "something else");
   }
   const Snapshot before = dir.files();
