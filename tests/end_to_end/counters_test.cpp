@@ -98,7 +98,9 @@ void check_under_kills(const std::string& durability) {
   Askers askers(daemon.port(), 4);
   for (std::size_t i = 1; i <= 4; ++i) kill_worker(daemon, i);
   (void)number(daemon.port(), "NEXT even");  // the newest worker has served, too
-  for (const auto& [name, numbers] : askers.end()) {
+  for (const auto& given : askers.end()) {
+    const auto& name = given.first;  // no structured binding: clang 14 does not capture those
+    const Numbers& numbers = given.second;
     CAPTURE(name);
     REQUIRE_FALSE(numbers.empty());
     CHECK(all_different(numbers));
@@ -126,7 +128,9 @@ TEST_CASE("sequence: without a kill nothing is skipped, and a stop and start goe
       Askers askers(daemon.port(), 2);
       Numbers own;
       for (int i = 0; i < 50; ++i) own.push_back(number(daemon.port(), "NEXT odd"));
-      for (auto& [name, numbers] : askers.end()) {
+      for (const auto& given : askers.end()) {
+        const auto& name = given.first;
+        Numbers numbers = given.second;
         CAPTURE(name);
         if (name == "odd") numbers.insert(numbers.end(), own.begin(), own.end());
         std::sort(numbers.begin(), numbers.end());
