@@ -388,7 +388,7 @@ std::optional<Definition> archive_definition(ByteView bytes) {
   const std::uint64_t length = kSectionHeaderBytes + names_bytes + payload_bytes;  // a longer one does not fit its lengths
   Result<RawSection> raw = read_section(bytes.substr(kHeaderBytes, static_cast<std::size_t>(length)), kHeaderBytes);
   if (!raw || raw->type != static_cast<std::uint32_t>(SectionType::definition)) return std::nullopt;
-  Result<Definition> definition = decode_definition(raw->section.payload, raw->section.schema_version);
+  Result<Definition> definition = decode_definition(raw->payload, raw->section.schema_version);
   return definition ? std::optional(std::move(definition).value()) : std::nullopt;
 }
 
