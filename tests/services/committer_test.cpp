@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -361,8 +362,9 @@ TEST_CASE("committer: a slow disk moves the sync to a thread, so that the loop g
   CHECK(world.committer->status().find("in the loop") != std::string::npos);
   world.disk.hook = [&](const std::string& operation, const std::string&) {
     if (operation != "sync") return 0;
-    timespec pause{0, 40'000'000};
-    ::nanosleep(&pause, nullptr);  // a slow disk takes its time: this is the thing under test, not a wait
+    // A slow disk takes its time: this is the thing under test, not a wait.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(40);
+    while (std::chrono::steady_clock::now() < end) continue;
     return kPretend;
   };
   world.first.record(Probed{});
