@@ -101,6 +101,7 @@ Result<void> Worker::recover() {
     say_resumed();
     forget_payloads();
     if (Result<void> replayed = replay(); !replayed) return std::move(replayed.error()).with("the store");
+    if (Result<void> settled = application_->settle(); !settled) return settled;
   }
   if (!plan_.save) return {};
   const bool fresh = !stored_;
@@ -147,7 +148,7 @@ void Worker::forget_payloads() {
 Result<void> Worker::save_archive(std::uint64_t base_lsn) {
   Result<state::Archive> archive = application_->collect(stored_, base_lsn, epoch_);
   if (!archive) return std::move(archive).error();
-  Result<state::StoredArchive> saved = store_->save(*archive);
+  Result<state::StoredArchive> saved = store_->save(std::move(archive).value());
   if (!saved) return std::move(saved).error();
   stored_ = std::move(saved).value();
   forget_payloads();

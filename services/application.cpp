@@ -37,6 +37,7 @@ Result<std::unique_ptr<Application>> Application::create(state::Definition defin
     if (kind == nullptr) return Error{Fault::config, "service '" + service.name + "': " + kinds.unknown(service.kind)};
     Result<Options> options = kind->check(service.options);
     if (!options) return std::move(options.error()).with("service '" + service.name + "'");
+    options->set_durability(durability_of(application->definition_, service));
     Running running;
     running.name = service.name;
     running.number = static_cast<std::uint16_t>(application->running_.size());
@@ -113,6 +114,17 @@ Result<void> Application::replay(const state::Introduction& of, state::RecordTyp
   if (of.kind != wanted) return other_kind(of.service, wanted, of.kind);
   if (Result<void> replayed = running->service->state()->replay(type, payload, of.schema_version); !replayed) {
     return std::move(replayed.error()).with("a change of service '" + of.service + "'");
+  }
+  return {};
+}
+
+Result<void> Application::settle() {
+  for (const Running& running : running_) {
+    StatePort* state = running.service->state();
+    if (state == nullptr) continue;
+    if (Result<void> settled = state->settle(); !settled) {
+      return std::move(settled.error()).with("the state of service '" + running.name + "'");
+    }
   }
   return {};
 }
@@ -262,7 +274,7 @@ Result<state::Archive> Application::collect(const std::optional<state::StoredArc
                                             std::uint64_t base_lsn, std::uint64_t epoch) const {
   state::Archive next;
   if (previous) {
-    next = state::successor(previous->archive, previous->digest);
+    next = state::successor_without_states(previous->archive, previous->digest);
   } else {
     next.lineage = state::Lineage::make();
     next.created_ms = state::wall_clock_ms();
@@ -271,7 +283,6 @@ Result<state::Archive> Application::collect(const std::optional<state::StoredArc
   next.base_lsn = base_lsn;
   next.epoch = epoch;
   next.definition = definition_;
-  next.sections.clear();
   for (std::size_t i = 0; i < running_.size(); ++i) {
     const StatePort* state = running_[i].service->state();
     if (state == nullptr) continue;

@@ -33,7 +33,7 @@ struct ServiceSocket {
 
 /// Thread:   the loop's.
 /// Lifetime: the reactor and the registry outlive it.
-/// Order:    create -> restore -> (replay) -> (journal) -> start -> (serving) -> drain -> stop -> collect.
+/// Order:    create -> restore -> (replay) -> settle -> (journal) -> start -> (serving) -> drain -> stop -> collect.
 class Application : public state::ReplaySink {
  public:
   /// Makes the services. Errors: config, for an unknown kind or a wrong option.
@@ -47,6 +47,9 @@ class Application : public state::ReplaySink {
   /// What the journal says since that archive. Records of services that are not defined are kept: collect() writes them.
   /// Errors: as restore().
   [[nodiscard]] Result<void> replay(const state::Introduction& of, state::RecordType type, ByteView payload) override;
+
+  /// After the last of these: states of older schemas are brought to the present one. Errors: damaged; internal.
+  [[nodiscard]] Result<void> settle();
 
   /// Whether a service's changes go to the journal.
   [[nodiscard]] bool journaled() const;

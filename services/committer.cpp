@@ -141,7 +141,10 @@ void Committer::check_room(std::size_t bytes) {
   const std::size_t needed = open_.records.size() + bytes + kIntroductionBytesMax * logs_.size();
   if (needed + 2 * state::kSegmentDataOffset <= room()) return;
   if (needed > kBatchBytesMax) throw net::Refusal("too many changes at once");
-  const Result<void> prepared = supply_.prepare(needed + 3 * state::kSegmentDataOffset);
+  // Half as much again: a batch that grows change by change would else have a larger segment zeroed for each of them.
+  const std::size_t least = needed + 3 * state::kSegmentDataOffset;
+  if (supply_.prepare(needed > state::SegmentSupply::kSegmentBytes / 2 ? least + needed / 2 : least)) return;
+  const Result<void> prepared = supply_.prepare(least);
   if (prepared) return;
   set_full(prepared.error());
   throw net::Refusal("the disk is full");

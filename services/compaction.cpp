@@ -52,9 +52,10 @@ Result<state::StoredArchive> compact(state::Store& store, const state::Definitio
   if (Result<void> restored = (*application)->restore((*newest)->archive); !restored) return std::move(restored).error();
   Result<state::JournalEnd> end = store.replay((*newest)->archive, application->get(), order.until_lsn);
   if (!end) return std::move(end).error();
+  if (Result<void> settled = (*application)->settle(); !settled) return std::move(settled).error();
   Result<state::Archive> next = (*application)->collect(*newest, order.until_lsn, order.epoch);
   if (!next) return std::move(next).error();
-  return store.add(*next);
+  return store.add(std::move(next).value());
 }
 
 }  // namespace tap::services

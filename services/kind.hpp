@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "services/durability.hpp"
 #include "services/service.hpp"
 #include "state/base/result.hpp"
 #include "state/state_codec.hpp"
@@ -43,8 +44,13 @@ class Options {
   [[nodiscard]] std::uint64_t count(const std::string& name) const;
   [[nodiscard]] std::uint64_t duration_ms(const std::string& name) const;
 
+  /// What was promised of the service's state: a kind that can_reserve behaves by it.
+  [[nodiscard]] const Durability& durability() const { return durability_; }
+  void set_durability(const Durability& durability) { durability_ = durability; }
+
  private:
   std::map<std::string, std::string> values_;
+  Durability durability_;
 };
 
 struct Kind {

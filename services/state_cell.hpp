@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -28,6 +29,8 @@ class StatePort {
   [[nodiscard]] virtual Result<void> restore(ByteView payload, std::uint32_t schema_version) = 0;
   /// What the journal says happened after that. On error the state is unspecified. Errors: damaged; config.
   [[nodiscard]] virtual Result<void> replay(state::RecordType type, ByteView payload, std::uint32_t schema_version) = 0;
+  /// After the last replay(): brings a state of an older schema to the present one. Errors: damaged; internal.
+  [[nodiscard]] virtual Result<void> settle() = 0;
   /// From here on changes are told to `log` (nullptr: to nobody) before they are applied.
   virtual void attach(ChangeLog* log) = 0;
   /// How many changes there were since the start.
@@ -78,14 +81,34 @@ class StateCell final : public StatePort {
   [[nodiscard]] std::uint32_t schema_version() const override { return codec_.schema_version(); }
   [[nodiscard]] Result<Bytes> save() const override { return codec_.encode(state_); }
   [[nodiscard]] Result<void> restore(ByteView payload, std::uint32_t schema_version) override {
+    std::unique_ptr<state::OlderState<State>> older;
+    if (schema_version < codec_.schema_version()) older = codec_.make_older();
+    if (older != nullptr) {
+      if (Result<void> restored = older->restore(payload, schema_version); !restored) return restored;
+      older_ = std::move(older);
+      return {};
+    }
     State read{};
     if (Result<void> decoded = codec_.decode(payload, schema_version, read); !decoded) return decoded;
     state_ = std::move(read);
+    older_.reset();
     return {};
   }
   [[nodiscard]] Result<void> replay(state::RecordType type, ByteView payload, std::uint32_t schema_version) override {
     if (type == state::RecordType::whole) return restore(payload, schema_version);
+    if (older_ != nullptr && schema_version < codec_.schema_version()) {
+      return older_->apply_change(payload, schema_version);
+    }
+    if (Result<void> settled = settle(); !settled) return settled;
     return codec_.apply_change(state_, payload, schema_version);
+  }
+  [[nodiscard]] Result<void> settle() override {
+    if (older_ == nullptr) return {};
+    Result<State> upgraded = older_->upgraded();
+    if (!upgraded) return std::move(upgraded).error();
+    state_ = std::move(upgraded).value();
+    older_.reset();
+    return {};
   }
   void attach(ChangeLog* log) override { log_ = log; }
   [[nodiscard]] std::uint64_t changes() const override { return changes_; }
@@ -104,6 +127,7 @@ class StateCell final : public StatePort {
 
   const state::StateCodec<State>& codec_;
   State state_{};
+  std::unique_ptr<state::OlderState<State>> older_;  // between restore() and settle(), when the schema was older
   ChangeLog* log_ = nullptr;
   Bytes scratch_;
   std::uint64_t changes_ = 0;

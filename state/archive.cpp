@@ -72,6 +72,18 @@ void append_section(Bytes& out, SectionType type, const Section& section) {
   out.append(header).append(section.service).append(section.kind).append(section.payload);
 }
 
+/// Not less than encode_archive() gives.
+std::size_t encoded_bytes_max(const Archive& archive) {
+  constexpr std::size_t kSmallBytes = std::size_t{64} << 10U;  // header, definition, ancestors, trailer
+  std::size_t bytes = kSmallBytes;
+  for (const std::vector<Section>* sections : {&archive.sections, &archive.pending}) {
+    for (const Section& section : *sections) {
+      bytes += kSectionHeaderBytes + kTableEntryBytes + 2 * kSectionNameBytesMax + section.payload.size();
+    }
+  }
+  return bytes;
+}
+
 Bytes encode_ancestors(const std::vector<Ancestor>& ancestors) {
   Bytes payload;
   for (const Ancestor& ancestor : ancestors) {
@@ -171,7 +183,8 @@ Result<Trailer> check_trailer(ByteView bytes) {
 
 struct RawSection {
   std::uint32_t type = 0;
-  Section section;
+  Section section;   // without its payload
+  ByteView payload;  // in the bytes that are read
 };
 
 Result<RawSection> read_section(ByteView bytes, std::size_t offset) {
@@ -207,7 +220,7 @@ Result<RawSection> read_section(ByteView bytes, std::size_t offset) {
   }
   raw.section.service = std::string(service);
   raw.section.kind = std::string(kind);
-  raw.section.payload = Bytes(payload);
+  raw.payload = payload;
   return raw;
 }
 
@@ -229,11 +242,11 @@ Result<std::vector<Ancestor>> read_ancestors(ByteView payload) {
 }
 
 /// Puts one section where it belongs in `archive`.
-Result<void> accept_section(RawSection raw, Archive& archive, bool& has_definition) {
+Result<void> accept_section(RawSection raw, Payloads payloads, Archive& archive, bool& has_definition) {
   switch (static_cast<SectionType>(raw.type)) {
     case SectionType::definition: {
       if (has_definition) return damaged("there are two definitions");
-      Result<Definition> definition = decode_definition(raw.section.payload, raw.section.schema_version);
+      Result<Definition> definition = decode_definition(raw.payload, raw.section.schema_version);
       if (!definition) return std::move(definition).error();
       archive.definition = std::move(definition).value();
       has_definition = true;
@@ -244,16 +257,18 @@ Result<void> accept_section(RawSection raw, Archive& archive, bool& has_definiti
         return Error{Fault::config, "the list of ancestors has a newer schema than this program knows"};
       }
       if (!archive.ancestors.empty()) return damaged("there are two lists of ancestors");
-      Result<std::vector<Ancestor>> ancestors = read_ancestors(raw.section.payload);
+      Result<std::vector<Ancestor>> ancestors = read_ancestors(raw.payload);
       if (!ancestors) return std::move(ancestors).error();
       archive.ancestors = std::move(ancestors).value();
       return {};
     }
     case SectionType::state:
+      if (payloads == Payloads::copied) raw.section.payload = Bytes(raw.payload);
       if (archive.sections.size() == kStatesMax) return damaged("there are too many states");
       archive.sections.push_back(std::move(raw.section));
       return {};
     case SectionType::pending:
+      if (payloads == Payloads::copied) raw.section.payload = Bytes(raw.payload);
       archive.pending.push_back(std::move(raw.section));
       return {};
   }
@@ -261,7 +276,7 @@ Result<void> accept_section(RawSection raw, Archive& archive, bool& has_definiti
                "the archive has a section of type " + std::to_string(raw.type) + ", which this program does not know"};
 }
 
-Result<void> read_sections(ByteView bytes, const Trailer& trailer, Archive& archive) {
+Result<void> read_sections(ByteView bytes, const Trailer& trailer, Payloads payloads, Archive& archive) {
   ByteReader table(bytes.substr(trailer.table));
   std::uint64_t expected = kHeaderBytes;
   bool has_definition = false;
@@ -277,7 +292,8 @@ Result<void> read_sections(ByteView bytes, const Trailer& trailer, Archive& arch
     if (is_state && !names.insert(raw->section.service).second) {
       return damaged("service '" + raw->section.service + "' has two sections");
     }
-    if (Result<void> taken = accept_section(std::move(raw).value(), archive, has_definition); !taken) return taken;
+    Result<void> taken = accept_section(std::move(raw).value(), payloads, archive, has_definition);
+    if (!taken) return taken;
   }
   if (expected != trailer.table) return damaged("bytes between the sections and their table belong to nothing");
   if (!has_definition) return damaged("there is no definition");
@@ -303,7 +319,9 @@ Result<void> check_features(const Archive& archive) {
 Bytes encode_archive(const Archive& archive) {
   TAP_ASSERT(archive.sections.size() + archive.pending.size() <= kStatesMax &&
              archive.ancestors.size() <= kAncestorsMax);
-  Bytes out = encode_header(archive);
+  Bytes out;
+  out.reserve(encoded_bytes_max(archive));  // growing by doubling would copy a large payload once more
+  out.append(encode_header(archive));
   Bytes table;
   const auto add = [&](SectionType type, const Section& section) {
     put_le<std::uint64_t>(table, out.size());
@@ -331,7 +349,7 @@ Bytes encode_archive(const Archive& archive) {
   return out;
 }
 
-Result<Archive> decode_archive(ByteView bytes) {
+Result<Archive> decode_archive(ByteView bytes, Payloads payloads) {
   Result<std::size_t> header = check_header(bytes);
   if (!header) return std::move(header).error();
   Archive archive;
@@ -339,7 +357,7 @@ Result<Archive> decode_archive(ByteView bytes) {
   Result<Trailer> trailer = check_trailer(bytes);
   if (!trailer) return std::move(trailer).error();
   // Sections first: their checksums name the service that is hit; the SHA-256 over everything has the last word.
-  if (Result<void> read = read_sections(bytes, *trailer, archive); !read) return std::move(read).error();
+  if (Result<void> read = read_sections(bytes, *trailer, payloads, archive); !read) return std::move(read).error();
   if (sha256(bytes.substr(0, bytes.size() - kDigestOffsetFromEnd)) != archive_digest(bytes)) {
     return damaged("the SHA-256 of the file is wrong");
   }
@@ -386,12 +404,43 @@ void remember_ancestor(Archive& next, std::uint64_t generation, const Digest& di
 }
 
 Archive successor(const Archive& archive, const Digest& digest) {
-  Archive next = archive;
-  remember_ancestor(next, archive.generation, digest);
+  Archive next = successor_without_states(archive, digest);
+  next.sections = archive.sections;
+  next.pending = archive.pending;
+  return next;
+}
+
+Archive successor_without_states(const Archive& archive, const Digest& digest) {
+  Archive next;
+  next.compatible_features = archive.compatible_features;
+  next.read_only_features = archive.read_only_features;
+  next.incompatible_features = archive.incompatible_features;
+  next.lineage = archive.lineage;
   next.generation = archive.generation + 1;
+  next.base_lsn = archive.base_lsn;
+  next.epoch = archive.epoch;
+  next.parent = archive.parent;
+  next.parent_generation = archive.parent_generation;
+  next.parent_digest = archive.parent_digest;
   next.created_ms = wall_clock_ms();
   next.writer = writer_name();
+  next.ancestors = archive.ancestors;
+  remember_ancestor(next, archive.generation, digest);
+  next.definition = archive.definition;
   return next;
+}
+
+Archive child_of(const Archive& archive, const Digest& digest) {
+  Archive child = archive;
+  child.lineage = Lineage::make();
+  child.parent = archive.lineage;
+  child.parent_generation = archive.generation;
+  child.parent_digest = digest;
+  child.ancestors.clear();
+  child.generation = archive.generation + 1;
+  child.created_ms = wall_clock_ms();
+  child.writer = writer_name();
+  return child;
 }
 
 std::uint64_t wall_clock_ms() {

@@ -76,8 +76,10 @@ struct Archive {
 /// Reads bytes that may be anything. Every bit is covered by a checksum: what is accepted is what was written.
 /// Errors: damaged (empty, cut, changed, not an archive: the message says which and where); config when the format
 /// or an incompatible feature is newer than this program.
-/// Memory: a small multiple of the bytes, whatever they claim.
-[[nodiscard]] Result<Archive> decode_archive(ByteView bytes);
+/// Memory: a small multiple of the bytes, whatever they claim; with Payloads::checked far less: every check is made, but
+/// the payloads of the archive that is returned are empty.
+enum class Payloads : std::uint8_t { copied, checked };
+[[nodiscard]] Result<Archive> decode_archive(ByteView bytes, Payloads payloads = Payloads::copied);
 
 /// Errors: config, when `archive` uses a feature that this program does not know.
 [[nodiscard]] Result<void> check_features(const Archive& archive);
@@ -100,6 +102,11 @@ void remember_ancestor(Archive& next, std::uint64_t generation, const Digest& di
 
 /// What follows the archive with this digest in its lineage: generation + 1, the older one remembered.
 [[nodiscard]] Archive successor(const Archive& archive, const Digest& digest);
+/// The same without sections and pending records, for one who has newer ones: they may be large.
+[[nodiscard]] Archive successor_without_states(const Archive& archive, const Digest& digest);
+
+/// The beginning of a lineage of its own that goes on from this archive: what a rewind or an edited copy is.
+[[nodiscard]] Archive child_of(const Archive& archive, const Digest& digest);
 
 /// Milliseconds since 1970 UTC, now.
 [[nodiscard]] std::uint64_t wall_clock_ms();

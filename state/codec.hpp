@@ -72,6 +72,8 @@ class BinaryOutput : public cereal::OutputArchive<BinaryOutput, cereal::AllowEmp
  public:
   explicit BinaryOutput(Bytes& out) : OutputArchive(this), out_(out) {}
   void put(const void* data, std::size_t size) { out_.append(static_cast<const char*>(data), size); }
+  /// So many bytes follow: for a state that is large and knows it.
+  void expect(std::size_t size) { out_.reserve(out_.size() + size); }
 
  private:
   Bytes& out_;

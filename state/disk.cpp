@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t kSmallBlockBytes = 512;
 constexpr std::size_t kBlockBytes = 4096;
 constexpr std::size_t kPieceBytes = std::size_t{8} << 20U;
+constexpr std::size_t kReadBackBytes = std::size_t{256} << 10U;
 
 Fault fault_of(int code) { return code == EACCES || code == EPERM ? Fault::permission : Fault::cannot_create; }
 
@@ -190,11 +191,15 @@ Result<void> write_checked(DiskFile& file, const std::string& temporary, const s
     if (bytes.size() - at <= kPieceBytes) break;
     if (Result<void> synced = file.sync(); !synced) return synced;
   }
-  Result<Bytes> read_back = file.read_at(0, bytes.size() + 1);
-  if (!read_back) return std::move(read_back).error();
-  if (*read_back != bytes) {
-    return Error{Fault::internal, "checking " + temporary + " before it replaces " + name +
-                                      ": what was read back is not what was written"};
+  // Piece by piece: a second copy of a large archive would cost more than the reading.
+  for (std::size_t at = 0; at <= bytes.size(); at += kReadBackBytes) {
+    const ByteView piece = bytes.substr(at, kReadBackBytes);
+    Result<Bytes> read_back = file.read_at(at, at + piece.size() == bytes.size() ? piece.size() + 1 : piece.size());
+    if (!read_back) return std::move(read_back).error();
+    if (*read_back != piece) {
+      return Error{Fault::internal, "checking " + temporary + " before it replaces " + name +
+                                        ": what was read back is not what was written"};
+    }
   }
   return file.sync();
 }

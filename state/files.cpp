@@ -68,12 +68,14 @@ Result<Bytes> read_all(int fd, std::size_t expected, const std::string& name) {
   Bytes bytes;
   bytes.resize(expected);
   std::size_t have = 0;
+  char rest[4096];  // where the end is looked for: room for it behind `bytes` would copy all of them
   for (;;) {
-    if (have == bytes.size()) bytes.resize(bytes.size() + 4096);
-    const ssize_t got = ::read(fd, bytes.data() + have, bytes.size() - have);
+    const bool full = have == bytes.size();
+    const ssize_t got = full ? ::read(fd, rest, sizeof rest) : ::read(fd, bytes.data() + have, bytes.size() - have);
     if (got == 0) break;
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return errno_error(Fault::internal, "reading " + name);
+    if (full) bytes.append(rest, static_cast<std::size_t>(got));
     have += static_cast<std::size_t>(got);
   }
   bytes.resize(have);

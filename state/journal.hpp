@@ -28,6 +28,8 @@ class ReplaySink {
  public:
   virtual ~ReplaySink() = default;
   [[nodiscard]] virtual Result<void> replay(const Introduction& of, RecordType type, ByteView payload) = 0;
+  /// A whole batch was told; its last LSN.
+  virtual void batch_replayed(std::uint64_t lsn) { (void)lsn; }
 };
 
 struct SegmentFile {

@@ -165,6 +165,7 @@ class Reader {
     end_.last_lsn = std::max(end_.last_lsn, header.last_lsn());
     end_.chain = batch.chain;
     if (!folded) ++end_.batches;
+    if (!folded && sink_ != nullptr) sink_->batch_replayed(end_.last_lsn);
     return {};
   }
 
@@ -189,7 +190,7 @@ class Reader {
 
   static Error damage(const std::string& file, std::uint64_t offset, const std::string& why) {
     return Error{Fault::damaged, "journal " + file + " is damaged at offset " + std::to_string(offset) + ": " + why +
-                                     ". Nothing was changed. `tap verify` with the store's directory tells more"};
+                                     ". Nothing was changed. `tap repair` with the store's directory tells what can be had of it"};
   }
 
   Disk& disk_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "state/base/bytes.hpp"
@@ -52,7 +53,27 @@ struct ChangeOf<State> {
   using Type = typename State::Change;
 };
 
+/// A state of an older schema while the journal is replayed on it: changes that were recorded under a version are applied
+/// to a state of that version, and only then comes the next step. Thread: one. Errors: damaged; internal when a step throws.
+template <class State>
+class OlderState {
+ public:
+  OlderState() = default;
+  OlderState(const OlderState&) = delete;
+  OlderState& operator=(const OlderState&) = delete;
+  virtual ~OlderState() = default;
+
+  [[nodiscard]] virtual Result<void> restore(ByteView payload, std::uint32_t version) = 0;
+  [[nodiscard]] virtual Result<void> apply_change(ByteView bytes, std::uint32_t version) = 0;
+  /// The state in the present schema. May be called once.
+  [[nodiscard]] virtual Result<State> upgraded() = 0;
+};
+
 /// The same, for the service that holds the state.
+///
+/// Versions: a state with `using Previous = ...;`, a state type whose kSchemaVersion is one less, is read from payloads
+/// of that version through `State upgrade(Previous&& old)` beside it, one step at a time down to the first version. A
+/// state without Previous reads older payloads itself, by the version that its serialize() is given.
 template <class State>
 class StateCodec : public StateType {
  public:
@@ -62,6 +83,8 @@ class StateCodec : public StateType {
   [[nodiscard]] virtual Result<void> encode_change(const Change& change, Bytes& out) const = 0;
   /// Applies a change that encode_change() wrote under this schema version. Errors: damaged; config (newer schema).
   [[nodiscard]] virtual Result<void> apply_change(State& state, ByteView bytes, std::uint32_t version) const = 0;
+  /// For payloads of older versions; nullptr when there is no Previous.
+  [[nodiscard]] virtual std::unique_ptr<OlderState<State>> make_older() const { return nullptr; }
 
   [[nodiscard]] virtual Result<Bytes> encode(const State& state) const = 0;
   /// On error `state` is unspecified. Errors: damaged, config (newer schema).

@@ -43,8 +43,8 @@ std::string file_of(const Archive& archive) {
   return archive.definition.name + "-" + std::to_string(archive.generation) + std::string(kArchiveEnd);
 }
 
-Result<StoredArchive> decode_stored(ByteView bytes, const std::string& file) {
-  Result<Archive> archive = decode_archive(bytes);
+Result<StoredArchive> decode_stored(ByteView bytes, const std::string& file, Payloads payloads = Payloads::copied) {
+  Result<Archive> archive = decode_archive(bytes, payloads);
   if (!archive) return std::move(archive).error();
   return StoredArchive{std::move(archive).value(), archive_digest(bytes), file, bytes.size()};
 }
@@ -67,10 +67,10 @@ Result<std::vector<Store::Candidate>> Store::candidates() const {
   return found;
 }
 
-Result<StoredArchive> Store::read(const Candidate& candidate) const {
+Result<StoredArchive> Store::read(const Candidate& candidate, Payloads payloads) const {
   Result<Bytes> bytes = disk_->read(candidate.file, true);
   if (!bytes) return std::move(bytes.error()).with("archive " + candidate.file);
-  Result<StoredArchive> stored = decode_stored(*bytes, candidate.file);
+  Result<StoredArchive> stored = decode_stored(*bytes, candidate.file, payloads);
   if (!stored) return std::move(stored.error()).with("archive " + candidate.file);
   if (stored->archive.generation != candidate.generation) {
     return Error{Fault::damaged, "archive " + candidate.file + ": it says that it is generation " +
@@ -146,7 +146,7 @@ Result<std::optional<StoredArchive>> Store::load(bool look_only) {
   if (look_only) return std::optional(std::move(stored).value());
   if (Result<void> cleared = remove_leftovers(); !cleared) return std::move(cleared).error();
   for (std::size_t i = 1; i < found->size(); ++i) {
-    Result<StoredArchive> older = read((*found)[i]);
+    Result<StoredArchive> older = read((*found)[i], Payloads::checked);
     if (older || older.error().fault != Fault::damaged) continue;
     if (Result<void> moved = quarantine((*found)[i].file, older.error().message); !moved)
       return std::move(moved).error();
@@ -173,12 +173,11 @@ Result<StoredArchive> Store::fall_back(const Candidate& damaged, const Candidate
   if (!journaled) return error;
   Result<JournalEnd> end = read_journal(*disk_, stored->archive.lineage, stored->archive.base_lsn, nullptr);
   if (!end || end->segments.empty() || end->last_lsn < *base) return error;
+  const std::string why = error.message.substr(0, error.message.find(". Nothing was changed"));
   if (!look_only) {
-    if (Result<void> moved = quarantine(damaged.file, error.message.substr(0, error.message.find(". Nothing"))); !moved) {
-      return std::move(moved).error();
-    }
-    report_.push_back("using " + older.file + " and the journal since it instead: nothing is lost");
+    if (Result<void> moved = quarantine(damaged.file, why); !moved) return std::move(moved).error();
   }
+  report_.push_back(why + "; " + older.file + " and the journal since it are used instead: nothing is lost");
   return stored;
 }
 
@@ -218,17 +217,39 @@ Result<std::unique_ptr<JournalWriter>> Store::start_journal(SegmentSupply& suppl
   return JournalWriter::open(*disk_, supply, std::move(start));
 }
 
-Result<StoredArchive> Store::write(ByteView bytes) {
-  Result<Archive> archive = decode_archive(bytes);
-  if (!archive) return std::move(archive).error();
+/// REQUIRES: `bytes` have been decoded, and are those of `archive`.
+Result<StoredArchive> Store::write(ByteView bytes, Archive archive) {
   // It becomes part of a file's name: an archive from elsewhere must not choose where this program writes.
-  if (!is_name(archive->definition.name)) {
-    return Error{Fault::damaged, "'" + archive->definition.name + "' cannot name an application"};
+  if (!is_name(archive.definition.name)) {
+    return Error{Fault::damaged, "'" + archive.definition.name + "' cannot name an application"};
   }
-  const std::string file = file_of(*archive);
-  // It was decoded above, and is read back before the rename: that checks the encoder and the page cache, not the disk.
+  const std::string file = file_of(archive);
+  // It is read back before the rename: with the decoding that checks the encoder and the page cache, not the disk.
   if (Result<void> replaced = replace_on_disk(*disk_, file, bytes); !replaced) return std::move(replaced).error();
-  return StoredArchive{std::move(archive).value(), archive_digest(bytes), file, bytes.size()};
+  return StoredArchive{std::move(archive), archive_digest(bytes), file, bytes.size()};
+}
+
+Result<StoredArchive> Store::write(Archive archive) {
+  const Bytes bytes = encode_archive(archive);
+  if (Result<Archive> checked = decode_archive(bytes, Payloads::checked); !checked) return std::move(checked).error();
+  return write(bytes, std::move(archive));
+}
+
+/// Only the beginning is read: the archive may be large.
+std::optional<std::uint64_t> Store::base_lsn(const std::string& file) const {
+  constexpr std::size_t kBeginBytes = 4096;
+  Result<std::unique_ptr<DiskFile>> open = disk_->open(file);
+  Result<Bytes> bytes = open ? (*open)->read_at(0, kBeginBytes) : disk_->read(file);
+  return bytes ? archive_base_lsn(*bytes) : std::nullopt;
+}
+
+Result<void> Store::set_older_aside(const std::string& why) {
+  Result<std::vector<Candidate>> found = candidates();
+  if (!found) return std::move(found).error();
+  for (std::size_t i = 1; i < found->size(); ++i) {
+    if (Result<void> moved = quarantine((*found)[i].file, why); !moved) return moved;
+  }
+  return {};
 }
 
 void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
@@ -239,8 +260,7 @@ void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
   for (const Candidate& candidate : *found) {
     if (candidate.generation > newest) continue;
     if (kept++ < 2) {
-      Result<Bytes> bytes = disk_->read(candidate.file);
-      needed_from = bytes ? archive_base_lsn(*bytes) : std::nullopt;
+      needed_from = base_lsn(candidate.file);
       continue;
     }
     if (Result<void> removed = disk_->remove(candidate.file); !removed) {
@@ -263,7 +283,7 @@ void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
   }
 }
 
-Result<StoredArchive> Store::add(const Archive& archive) {
+Result<StoredArchive> Store::add(Archive archive) {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
   if (!found->empty() && found->front().generation >= archive.generation) {
@@ -274,14 +294,16 @@ Result<StoredArchive> Store::add(const Archive& archive) {
     for (const Candidate& candidate : *found) (void)!disk_->remove(candidate.file).ok();
     (void)!disk_->sync_directory().ok();
   }
-  Result<StoredArchive> stored = write(encode_archive(archive));
-  if (!stored) return std::move(stored.error()).with("saving generation " + std::to_string(archive.generation));
+  const std::uint64_t generation = archive.generation;
+  Result<StoredArchive> stored = write(std::move(archive));
+  if (!stored) return std::move(stored.error()).with("saving generation " + std::to_string(generation));
   return stored;
 }
 
-Result<StoredArchive> Store::save(const Archive& archive) {
-  Result<StoredArchive> stored = add(archive);
-  if (stored) tidy(archive.generation, nullptr);
+Result<StoredArchive> Store::save(Archive archive) {
+  const std::uint64_t generation = archive.generation;
+  Result<StoredArchive> stored = add(std::move(archive));
+  if (stored) tidy(generation, nullptr);
   return stored;
 }
 
@@ -292,7 +314,8 @@ Result<std::uint64_t> Store::newest_generation() const {
 }
 
 Result<StoredArchive> Store::adopt(ByteView bytes) {
-  Result<StoredArchive> stored = write(bytes);
+  Result<Archive> archive = decode_archive(bytes);
+  Result<StoredArchive> stored = archive ? write(bytes, std::move(archive).value()) : std::move(archive).error();
   if (!stored) return std::move(stored.error()).with("taking the archive into the store");
   return stored;
 }
@@ -300,22 +323,14 @@ Result<StoredArchive> Store::adopt(ByteView bytes) {
 Result<StoredArchive> Store::rewind(const Archive& archive, const Digest& digest) {
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
-  Archive child = archive;
-  child.lineage = Lineage::make();
-  child.parent = archive.lineage;
-  child.parent_generation = archive.generation;
-  child.parent_digest = digest;
-  child.ancestors.clear();
-  child.generation = archive.generation + 1;
-  child.created_ms = wall_clock_ms();
-  child.writer = writer_name();
+  Archive child = child_of(archive, digest);
   if (!found->empty()) child.generation = std::max(child.generation, found->front().generation + 1);
   if (child.generation <= archive.generation || (!found->empty() && child.generation <= found->front().generation)) {
     return Error{Fault::cannot_create, "rewinding the store: there is no generation above " +
                                            std::to_string(std::numeric_limits<std::uint64_t>::max())};
   }
   // The child is durable before anything moves: a crash in between leaves a store that holds the child as its newest.
-  Result<StoredArchive> stored = write(encode_archive(child));
+  Result<StoredArchive> stored = write(std::move(child));
   if (!stored) return std::move(stored.error()).with("rewinding the store");
   std::vector<std::string> files;
   for (const Candidate& candidate : *found) files.push_back(candidate.file);

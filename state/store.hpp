@@ -72,15 +72,17 @@ class Store {
   [[nodiscard]] Result<std::unique_ptr<JournalWriter>> start_journal(SegmentSupply& supply, const Archive& archive,
                                                                      const JournalEnd& end, std::uint64_t epoch,
                                                                      std::vector<Introduction> services);
+  /// Moves every archive but the newest to quarantine/, because no journal leads from them to it.
+  [[nodiscard]] Result<void> set_older_aside(const std::string& why);
   /// Removes generations, and hands segments to `supply` (may be nullptr: removes them), that nothing needs any more
   /// once `newest` is durable. What cannot be removed is said and does no harm.
   void tidy(std::uint64_t newest, SegmentSupply* supply);
 
   /// Makes `archive` the store's newest: its generation must be above every one there. Durable on return; on error the
   /// store is as it was. Removes what is no longer needed, see tidy().
-  [[nodiscard]] Result<StoredArchive> save(const Archive& archive);
+  [[nodiscard]] Result<StoredArchive> save(Archive archive);
   /// The same without removing anything.
-  [[nodiscard]] Result<StoredArchive> add(const Archive& archive);
+  [[nodiscard]] Result<StoredArchive> add(Archive archive);
 
   /// Takes a given archive into an empty store, byte for byte.
   [[nodiscard]] Result<StoredArchive> adopt(ByteView bytes);
@@ -118,10 +120,12 @@ class Store {
     std::uint64_t generation;
   };
   [[nodiscard]] Result<std::vector<Candidate>> candidates() const;
-  [[nodiscard]] Result<StoredArchive> read(const Candidate& candidate) const;
+  [[nodiscard]] Result<StoredArchive> read(const Candidate& candidate, Payloads payloads = Payloads::copied) const;
   [[nodiscard]] Result<void> remove_leftovers();
   [[nodiscard]] Result<void> quarantine(const std::string& file, const std::string& why);
-  [[nodiscard]] Result<StoredArchive> write(ByteView bytes);
+  [[nodiscard]] Result<StoredArchive> write(ByteView bytes, Archive archive);
+  [[nodiscard]] Result<StoredArchive> write(Archive archive);
+  [[nodiscard]] std::optional<std::uint64_t> base_lsn(const std::string& file) const;
   [[nodiscard]] Result<StoredArchive> fall_back(const Candidate& damaged, const Candidate& older, Error error,
                                                 bool look_only);
 

@@ -43,6 +43,17 @@ class TextInput {
   }
 };
 
+template <class T>
+inline constexpr bool kIsVariant = false;
+template <class... Ones>
+inline constexpr bool kIsVariant<std::variant<Ones...>> = true;
+
+template <class State>
+concept HasPrevious = requires { typename State::Previous; };
+
+template <HasPrevious State>
+class OlderCerealState;
+
 /// StateCodec by cereal's serialize().
 template <class State>
 class CerealCodec final : public StateCodec<State> {
@@ -58,7 +69,22 @@ class CerealCodec final : public StateCodec<State> {
       return Error{Fault::config, "the state has schema version " + std::to_string(version) +
                                       ", this program knows versions up to " + std::to_string(State::kSchemaVersion)};
     }
+    if constexpr (HasPrevious<State>) {
+      if (version < State::kSchemaVersion) {
+        OlderCerealState<State> older;
+        if (Result<void> restored = older.restore(payload, version); !restored) return restored;
+        Result<State> upgraded = older.upgraded();
+        if (!upgraded) return std::move(upgraded).error();
+        state = std::move(upgraded).value();
+        return {};
+      }
+    }
+    if (version == 0) return Error{Fault::damaged, "there is no schema version 0"};
     return state::decode(payload, state);
+  }
+  [[nodiscard]] std::unique_ptr<OlderState<State>> make_older() const override {
+    if constexpr (HasPrevious<State>) return std::make_unique<OlderCerealState<State>>();
+    else return nullptr;
   }
   [[nodiscard]] Result<void> encode_change(const Change& change, Bytes& out) const override {
     try {
@@ -79,10 +105,10 @@ class CerealCodec final : public StateCodec<State> {
     } else {
       Change change{};
       if (Result<void> decoded = state::decode(bytes, change); !decoded) return decoded;
-      if constexpr (requires { apply(state, change); }) {
-        apply(state, change);
-      } else {
+      if constexpr (kIsVariant<Change>) {
         std::visit([&state](const auto& one) { apply(state, one); }, change);
+      } else {
+        apply(state, change);
       }
       return {};
     }
@@ -103,6 +129,50 @@ class CerealCodec final : public StateCodec<State> {
     if (!payload) throw CodecRefusal(payload.error().message);
     return std::move(payload).value();
   }
+};
+
+/// A state one version older, or older still.
+template <HasPrevious State>
+class OlderCerealState final : public OlderState<State> {
+ public:
+  using Previous = typename State::Previous;
+  static_assert(Previous::kSchemaVersion + 1 == State::kSchemaVersion, "Previous is the version before, not any older one");
+
+  [[nodiscard]] Result<void> restore(ByteView payload, std::uint32_t version) override {
+    older_.reset();
+    if (version < Previous::kSchemaVersion) older_ = codec_.make_older();
+    return older_ != nullptr ? older_->restore(payload, version) : codec_.decode(payload, version, state_);
+  }
+  [[nodiscard]] Result<void> apply_change(ByteView bytes, std::uint32_t version) override {
+    if (version < Previous::kSchemaVersion && older_ != nullptr) return older_->apply_change(bytes, version);
+    if (Result<void> stepped = step(); !stepped) return stepped;
+    return codec_.apply_change(state_, bytes, version);
+  }
+  [[nodiscard]] Result<State> upgraded() override {
+    if (Result<void> stepped = step(); !stepped) return std::move(stepped).error();
+    try {
+      State next = upgrade(std::move(state_));
+      return next;
+    } catch (const std::exception& thrown) {
+      return Error{Fault::internal, "upgrading to schema version " + std::to_string(State::kSchemaVersion) + ": " +
+                                        thrown.what()};
+    }
+  }
+
+ private:
+  /// From what is older still to Previous.
+  Result<void> step() {
+    if (older_ == nullptr) return {};
+    Result<Previous> stepped = older_->upgraded();
+    if (!stepped) return std::move(stepped).error();
+    state_ = std::move(stepped).value();
+    older_.reset();
+    return {};
+  }
+
+  CerealCodec<Previous> codec_;
+  Previous state_{};
+  std::unique_ptr<OlderState<Previous>> older_;
 };
 
 /// The one codec of a state type.

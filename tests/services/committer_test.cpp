@@ -316,6 +316,21 @@ TEST_CASE("committer: a disk without room for the next segment is met before a c
   CHECK(world.replayed().changes["first"] == given + 1);
 }
 
+TEST_CASE("committer: a batch of many changes makes room a few times, not for every change") {
+  World world(Committer::Place::loop, Durability{Durability::Mode::interval, 3'600'000});
+  int made = 0;
+  world.disk.hook = [&made](const std::string& operation, const std::string&) {
+    if (operation == "create") ++made;
+    return 0;
+  };
+  const std::size_t changes = 2'000'000;  // of nine bytes: more than four segments in one batch
+  for (std::size_t i = 0; i < changes; ++i) world.first.record(Probed{});
+  CHECK(made > 0);
+  CHECK(made <= 6);
+  REQUIRE(world.committer->close().ok());
+  CHECK(world.replayed().changes["first"] == static_cast<int>(changes));
+}
+
 TEST_CASE("committer: close makes the rest durable and seals the journal") {
   for (const Committer::Place place : {Committer::Place::loop, Committer::Place::thread}) {
     World world(place);

@@ -74,6 +74,7 @@ class Opener {
       Result<state::JournalEnd> replayed = store.replay(stored->archive, application.get());
       REQUIRE_MESSAGE(replayed.ok(), (replayed.ok() ? "" : replayed.error().message));
       end = *replayed;
+      REQUIRE(application->settle().ok());
       REQUIRE(store.settle(stored->archive, end).ok());
       epoch = std::max(stored->archive.epoch, end.epoch) + 1;
     }

@@ -33,6 +33,27 @@ Result<state::StoredArchive> read_any(const std::string& path) {
   return std::move(newest.content).value();
 }
 
+Result<LockedStore> lock_store(const std::string& directory) {
+  if (!is_directory(directory)) return Error{Fault::no_input, directory + " is not a directory"};
+  Result<state::Store> store = open_store(directory);
+  if (!store) return std::move(store).error();
+  Result<std::vector<state::StoreEntry>> entries = store->list();
+  if (!entries) return std::move(entries.error()).with(directory);
+  if (entries->empty()) return Error{Fault::no_input, directory + " holds no archives: it is not a store, or an empty one"};
+  Result<state::StoreLock> lock = state::StoreLock::acquire(store->directory(), directory);
+  if (!lock) return std::move(lock).error();
+  return LockedStore{std::move(store).value(), std::move(lock).value()};
+}
+
+std::optional<int> running_pid(const std::string& directory) {
+  Result<Fd> fd = state::open_directory(AT_FDCWD, directory);
+  if (!fd) return std::nullopt;
+  state::LockHolder holder;
+  const Result<bool> held = state::StoreLock::held(fd->get(), holder);
+  if (!held || !*held) return std::nullopt;
+  return holder.pid;
+}
+
 state::StateTypes state_types(const services::Registry& kinds) {
   return [&kinds](std::string_view name) -> const state::StateType* {
     const services::Kind* kind = kinds.find(name);

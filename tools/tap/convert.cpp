@@ -26,7 +26,13 @@ state::TextFormat text_format(Format format) {
 
 }  // namespace
 
-Result<void> convert(const std::string& from, const std::string& to, const services::Registry& kinds) {
+Result<void> convert(const std::string& from, const std::string& to, std::uint32_t format_version,
+                     const services::Registry& kinds) {
+  if (format_version != 0 && format_version != state::kFormatVersion) {
+    return Error{format_version > state::kFormatVersion ? Fault::config : Fault::usage,
+                 "--format-version: this program writes version " + std::to_string(state::kFormatVersion) +
+                     ", the only one there is"};
+  }
   Result<Format> from_format = format_of(from);
   if (!from_format) return std::move(from_format).error();
   Result<Format> to_format = format_of(to);

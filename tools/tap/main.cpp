@@ -1,4 +1,4 @@
-// tap: works on archives while nothing runs: make, show, list, verify, convert, diff.
+// tap: works on archives and stores while nothing runs.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -53,6 +53,24 @@ int run(int argc, char** argv) {
   CLI::App* convert_command = app.add_subcommand("convert", "between .tap, .json and .xml, without loss");
   convert_command->add_option("IN", path)->required();
   convert_command->add_option("OUT", second)->required();
+  std::uint32_t format_version = 0;
+  convert_command->add_option("--format-version", format_version, "of the .tap, for an older tapd (the newest)");
+  EditOptions edit_options;
+  CLI::App* edit_command =
+      app.add_subcommand("edit", "change states, as JSON in $EDITOR or by --set; a store gets a new generation");
+  edit_command->add_option("PATH", path, "a store that nobody uses, or a .tap file")->required();
+  edit_command->add_option("--set", edit_options.set, "SERVICE.path=value; repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  CLI::App* purge_command = app.add_subcommand("purge", "forget the state of a service that is not configured");
+  purge_command->add_option("DIR", path, "a store that nobody uses")->required();
+  purge_command->add_option("SERVICE", second)->required();
+  RepairOptions repair_options;
+  CLI::App* repair_command =
+      app.add_subcommand("repair", "explain what recovery refuses, and make what can be had of it, in a copy");
+  repair_command->add_option("DIR", path, "a store that nobody uses; it is not changed")->required();
+  repair_command->add_option("--to", repair_options.to, "the new store to make")->type_name("NEWDIR");
+  repair_command->add_option("--choice", repair_options.choice, "which of the choices that are shown")->type_name("N");
   CLI::App* diff_command = app.add_subcommand("diff", "compare definition and state: 0 same, 1 different, 2 trouble");
   diff_command->add_option("A", path)->required();
   diff_command->add_option("B", second)->required();
@@ -67,7 +85,10 @@ int run(int argc, char** argv) {
   if (show_command->parsed()) return exit_code(show(path, show_options, kinds));
   if (list_command->parsed()) return exit_code(list(path));
   if (verify_command->parsed()) return exit_code(verify(path, kinds));
-  if (convert_command->parsed()) return exit_code(convert(path, second, kinds));
+  if (convert_command->parsed()) return exit_code(convert(path, second, format_version, kinds));
+  if (edit_command->parsed()) return exit_code(edit(path, edit_options, kinds));
+  if (purge_command->parsed()) return exit_code(purge(path, second, kinds));
+  if (repair_command->parsed()) return exit_code(repair(path, repair_options, kinds));
   return run_diff(path, second, kinds);
 }
 

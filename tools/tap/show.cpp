@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "services/store_view.hpp"
 #include "services/units.hpp"
 #include "tools/tap/commands.hpp"
 
@@ -66,7 +67,8 @@ void print_service(const state::ServiceDefinition* definition, const Json* secti
   }
 }
 
-void print_table(const state::StoredArchive& stored, const Json& document, bool full) {
+void print_table(const state::StoredArchive& stored, const Json& document, const std::vector<std::string>& report,
+                 bool full) {
   const state::Archive& archive = stored.archive;
   std::printf("%s: application '%s'\n\n", stored.file.c_str(), archive.definition.name.c_str());
   print_field(2, "generation", std::to_string(archive.generation));
@@ -78,6 +80,7 @@ void print_table(const state::StoredArchive& stored, const Json& document, bool 
   print_field(2, "durability", archive.definition.durability);
   print_field(2, "stop timeout", services::duration_text(archive.definition.stop_timeout_ms));
   print_field(2, "sha256", stored.digest.text());
+  for (std::size_t i = 0; i < report.size(); ++i) print_field(2, i == 0 ? "journal" : "", report[i]);
 
   const Json& sections = document.at("services");
   const auto find = [&sections](const std::string& name) -> const Json* {
@@ -105,9 +108,39 @@ Result<Json> parse(const std::string& text) {
 
 }  // namespace
 
+namespace {
+
+/// What is to be shown: an archive, or what a store would give to the next start.
+struct Shown {
+  state::StoredArchive stored;
+  std::vector<std::string> report;  ///< of a store: what recovery finds
+};
+
+Result<Shown> find_shown(const std::string& path, const services::Registry& kinds) {
+  if (!is_directory(path)) {
+    Result<state::StoredArchive> stored = state::read_archive_file(path);
+    if (!stored) return std::move(stored).error();
+    return Shown{std::move(stored).value(), {}};
+  }
+  Result<state::Store> store = open_store(path);
+  if (!store) return std::move(store).error();
+  Result<services::StoreView> view = services::view_store(*store, kinds);
+  if (!view) return std::move(view.error()).with(path);
+  Shown shown{std::move(view->stored), view->report()};
+  if (const std::optional<int> pid = running_pid(path)) {
+    shown.report.push_back("tapd with pid " + std::to_string(*pid) + " uses it: what is there changes while it is read");
+  }
+  shown.stored.archive = std::move(view->present);
+  shown.stored.file.insert(0, path + "/");
+  return shown;
+}
+
+}  // namespace
+
 Result<void> show(const std::string& path, const ShowOptions& options, const services::Registry& kinds) {
-  Result<state::StoredArchive> stored = read_any(path);
-  if (!stored) return std::move(stored).error();
+  Result<Shown> found = find_shown(path, kinds);
+  if (!found) return std::move(found).error();
+  state::StoredArchive* stored = &found->stored;
   Result<std::string> text = state::to_text(stored->archive, state::TextFormat::json, state_types(kinds));
   if (!text) return std::move(text.error()).with(stored->file);
   Result<Json> document = parse(*text);
@@ -116,10 +149,11 @@ Result<void> show(const std::string& path, const ShowOptions& options, const ser
     Json shown;
     shown["file"] = stored->file;
     shown["sha256"] = stored->digest.text();
+    if (!found->report.empty()) shown["journal"] = found->report;
     shown.update(*document);
     std::printf("%s\n", shown.dump(2).c_str());
   } else {
-    print_table(*stored, *document, options.full);
+    print_table(*stored, *document, found->report, options.full);
   }
   return {};
 }
@@ -145,8 +179,14 @@ Result<void> list(const std::string& directory) {
     for (const state::Section& section : archive.sections) {
       if (archive.definition.find(section.service) == nullptr) services += ", (" + section.service + ")";
     }
+    for (const state::Section& section : archive.pending) services += ", (" + section.service + ": changes)";
     std::printf("%-32s %10llu  %-20s  %s\n", entry.file.c_str(), static_cast<unsigned long long>(entry.generation),
                 services::time_text(archive.created_ms).c_str(), services.c_str());
+  }
+  Result<std::vector<state::SegmentFile>> segments = state::list_segments(store->disk());
+  if (!segments) return std::move(segments.error()).with(directory);
+  for (const state::SegmentFile& segment : *segments) {
+    std::printf("%-32s from LSN %llu\n", segment.file.c_str(), static_cast<unsigned long long>(segment.first_lsn));
   }
   return {};
 }

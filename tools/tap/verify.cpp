@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "services/definition_check.hpp"
+#include "services/store_view.hpp"
 #include "tools/tap/commands.hpp"
 
 namespace tap::tools {
@@ -21,6 +22,18 @@ Result<void> verify_one(const std::string& name, const Result<state::StoredArchi
   return {};
 }
 
+/// The journal behind the newest archive that is whole, decoded and applied as the next start would.
+Result<void> verify_journal(const std::string& path, state::Store& store, const services::Registry& kinds) {
+  Result<services::StoreView> view = services::view_store(store, kinds);
+  if (!view) return {};  // no archive to begin with: that was said above
+  if (view->damage) {
+    std::printf("%s: journal: BAD: %s\n", path.c_str(), view->damage->message.c_str());
+    return *view->damage;
+  }
+  for (const std::string& line : view->report()) std::printf("%s: journal: ok, %s\n", path.c_str(), line.c_str());
+  return {};
+}
+
 }  // namespace
 
 Result<void> verify(const std::string& path, const services::Registry& kinds) {
@@ -35,7 +48,8 @@ Result<void> verify(const std::string& path, const services::Registry& kinds) {
     const Result<void> checked = verify_one(path + "/" + entry.file, entry.content, kinds);
     if (!checked && worst) worst = checked;
   }
-  return worst;
+  const Result<void> journal = verify_journal(path, *store, kinds);
+  return worst ? journal : worst;
 }
 
 }  // namespace tap::tools
