@@ -241,7 +241,7 @@ void fail_every_call(int code, SimulatedDisk::Trouble trouble, std::uint64_t str
 }  // namespace
 
 TEST_CASE("crash: whatever a crash leaves recovers to what was acknowledged, also when the recovery crashes twice") {
-  const Reach reach = long_run() ? Reach{60, 3, 6, 2, 2} : Reach{24, 1, 1, 0, 0};
+  const Reach reach = long_run() ? Reach{40, 1, 3, 1, 1} : Reach{24, 1, 1, 0, 0};
   CrashSearch search(reach);
   for (const std::size_t block_bytes : {std::size_t{512}, std::size_t{4096}}) {
     for (const Moment& moment : moments_of_a_whole_life(block_bytes)) {
