@@ -347,6 +347,10 @@ void Worker::log_status() {
       "status: application '" + plan_.definition.name + "', durability " + plan_.definition.durability + ", " +
           (stored_ ? "generation " + std::to_string(stored_->archive.generation) : std::string("nothing saved")) +
           (stopping_ ? ", stopping" : ""));
+  const net::Reactor::TurnTimes times = reactor_->take_turn_times();
+  log_.write(LogLevel::info, kWho,
+             "status: the loop's longest turn since the last report took " + std::to_string(times.worst_us) +
+                 " us, without waiting for the disk " + std::to_string(times.worst_working_us) + " us");
   if (committer_ != nullptr) log_.write(LogLevel::info, kWho, "status: " + committer_->status());
   if (application_ == nullptr) return;
   for (const std::string& line : application_->status()) log_.write(LogLevel::info, kWho, "status: " + line);

@@ -190,6 +190,7 @@ void Committer::write_in_flight() {
   };
   if (!in_thread()) {
     write();
+    reactor_.note_waiting(static_cast<std::uint64_t>(took_us_));
     finish_in_flight();
     return;
   }

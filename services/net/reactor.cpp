@@ -54,6 +54,8 @@ Reactor::Reactor(LogSink& log, const Clock& clock)
       handles_(std::make_unique<Handles>()) {
   uv_loop_t* loop = &handles_->loop;
   TAP_ASSERT(uv_loop_init(loop) == 0);
+  TAP_ASSERT(uv_loop_configure(loop, UV_METRICS_IDLE_TIME) == 0);
+  turn_begin_us_ = uv_hrtime() / 1000;
   loop->data = this;
   TAP_ASSERT(uv_prepare_init(loop, &handles_->prepare) == 0);
   TAP_ASSERT(uv_check_init(loop, &handles_->check) == 0);
@@ -100,6 +102,20 @@ void Reactor::turn(bool wait) {
   handles_->thread.store(std::this_thread::get_id(), std::memory_order_relaxed);
   uv_run(&handles_->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
 }
+
+/// A turn is what happens between two sleeps; libuv counts the sleeping.
+void Reactor::end_turn() {
+  const std::uint64_t now_us = uv_hrtime() / 1000;
+  const std::uint64_t slept_us = uv_metrics_idle_time(&handles_->loop) / 1000;
+  const std::uint64_t gone_us = now_us - std::exchange(turn_begin_us_, now_us);
+  const std::uint64_t idle_us = slept_us - std::exchange(slept_us_, slept_us);
+  const std::uint64_t took_us = gone_us - std::min(gone_us, idle_us);
+  turn_times_.worst_us = std::max(turn_times_.worst_us, took_us);
+  const std::uint64_t waited_us = std::exchange(waited_us_, 0);
+  turn_times_.worst_working_us = std::max(turn_times_.worst_working_us, took_us - std::min(took_us, waited_us));
+}
+
+Reactor::TurnTimes Reactor::take_turn_times() { return std::exchange(turn_times_, {}); }
 
 Timer Reactor::call_later(std::uint64_t delay_ms, TimerQueue::Callback callback) {
   assert_on_loop();
@@ -181,6 +197,7 @@ void Reactor::before_sleep() {
   } else {
     uv_timer_stop(&handles_->timer);
   }
+  end_turn();
 }
 
 }  // namespace tap::net

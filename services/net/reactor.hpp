@@ -71,6 +71,15 @@ class Reactor {
   [[nodiscard]] std::uint64_t now_ms() const { return clock_.now_ms(); }
   [[nodiscard]] LogSink& log() { return log_; }
   [[nodiscard]] std::span<char> receive_buffer() { return {receive_buffer_.get(), kReceiveBytesMax}; }
+  /// The longest turn since the last call, what happens between two sleeps; in microseconds.
+  struct TurnTimes {
+    std::uint64_t worst_us = 0;          ///< all of it
+    std::uint64_t worst_working_us = 0;  ///< without what was said to be waiting
+  };
+  [[nodiscard]] TurnTimes take_turn_times();
+  /// So much of this turn was spent waiting for a device, not working.
+  void note_waiting(std::uint64_t us) { waited_us_ += us; }
+
   /// An empty buffer with memory of an earlier one, for output; give it back when it is sent. What is kept is bounded.
   [[nodiscard]] std::string take_buffer();
   void give_buffer(std::string&& buffer);
@@ -81,6 +90,7 @@ class Reactor {
  private:
   struct Handles;
   void before_sleep();
+  void end_turn();
   void settle();
   void run_posted();
 
@@ -93,6 +103,10 @@ class Reactor {
   std::unique_ptr<char[]> receive_buffer_;
   std::vector<std::string> buffers_;
   std::unique_ptr<Handles> handles_;
+  TurnTimes turn_times_;
+  std::uint64_t turn_begin_us_ = 0;
+  std::uint64_t slept_us_ = 0;   ///< since the loop was made, when the turn began
+  std::uint64_t waited_us_ = 0;  ///< in this turn
   bool stopping_ = false;
 };
 

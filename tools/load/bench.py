@@ -17,11 +17,11 @@ import subprocess
 import sys
 import time
 
-from rig import ROOT, STOP_TIMEOUT_S, Rig, Server, Total, Trouble, compare, scratch
+from rig import ROOT, STOP_TIMEOUT_S, RedisServer, Rig, Server, Total, Trouble, compare, scratch
 
 LISTEN = ["--listen", "tcp:0:interface=127.0.0.1"]
 QUIET = ["--log-level", "warning"]
-ROUNDS = {"echo": 9, "fibonacci": 5, "memory": 5, "start": 21}
+ROUNDS = {"durable": 7, "echo": 9, "fibonacci": 5, "memory": 5, "start": 21}
 ROUNDS_MIN = 5  # fewer are only for trying the bench itself
 
 ECHO_SLICES = 16  # of one round, per server
@@ -40,6 +40,15 @@ FIBONACCI_CASES = (
     (20_000, 1, 7.5, 500, 10, 2),
     (100_000, 1, 85, 100, 20, 2),
 )
+
+DURABLE_SLICES = 6
+DURABLE_CASES = (  # connections, requests in flight on each, wanted ratio to Redis
+    (1, 1, 1.2),
+    (50, 1, 1.2),
+    (500, 1, 1.4),
+    (50, 16, 2.5),
+)
+DURABLE_OFF_RATIO_MIN = 0.97
 
 MEMORY_CONNECTIONS = 5000
 DESCRIPTORS_SPARE = 200
@@ -76,6 +85,69 @@ def echo(rig, options):
         print(f"{what}: tapd and a raw epoll server")
         rounds = (echo_round(rig, connections, depth, options.seconds) for _ in range(options.rounds))
         compare(rig, what, "raw epoll", rounds, want)
+
+
+# durable
+
+def written_bytes(pid):
+    text = pathlib.Path(f"/proc/{pid}/io").read_text(encoding="ascii")
+    return int(re.search(r"^write_bytes: (\d+)", text, re.MULTILINE).group(1))
+
+
+def turns_of(rig, slices, first, second, load):
+    """One Total each for two servers, measured in short turns: A B, B A, A B, ..."""
+    totals = (Total(), Total())
+    for number in range(slices):
+        turns = [(totals[0], first), (totals[1], second)]
+        for total, server in turns if number % 2 == 0 else reversed(turns):
+            total.add(load(server))
+    return totals
+
+
+def durable_round(rig, connections, depth, seconds, per_request):
+    """tapd's sequence, one record and one gated reply a request, and Redis' INCR with appendfsync always."""
+    command = [rig.tapd, "-n", "--no-keeper", "sequence", *LISTEN, *QUIET]
+
+    def load(server):
+        text = "INCR c" if isinstance(server, RedisServer) else "NEXT c"
+        before = written_bytes(server.process.pid)
+        report = rig.load(server, "--mode", "ask", "--text", text, "--connections", connections, "--depth", depth,
+                          "--warmup", 0.1, "--seconds", seconds)
+        if not isinstance(server, RedisServer):
+            # The requests of the warm-up are written too: a tenth of a second of them.
+            asked = report["requests"] * (1 + 0.1 / seconds)
+            per_request.append((written_bytes(server.process.pid) - before) / asked)
+        return report
+
+    with scratch() as ours_dir, scratch() as redis_dir:
+        with Server(rig, command, ours_dir) as ours, RedisServer(rig, redis_dir) as redis:
+            return turns_of(rig, DURABLE_SLICES, ours, redis, load)
+
+
+def durable_off_round(rig, seconds):
+    """The same service with its state saved at the stop only, and with nothing to save at all."""
+    words = [rig.tapd, "-n", "--no-keeper", "sequence", *LISTEN, *QUIET]
+    with scratch() as kept_dir, scratch() as lost_dir:
+        with Server(rig, [*words, "--durability", "shutdown"], kept_dir) as kept, Server(rig, [*words, "-o"], lost_dir) as lost:
+            return turns_of(rig, DURABLE_SLICES, kept, lost, lambda server: rig.load(
+                server, "--mode", "ask", "--text", "NEXT c", "--connections", 50, "--depth", 1, "--warmup", 0.05,
+                "--seconds", seconds))
+
+
+def durable(rig, options):
+    if shutil.which("redis-server") is None:
+        raise Trouble("needs redis-server (tools/setup --bench installs it)")
+    for connections, depth, want in DURABLE_CASES:
+        what = f"every reply durable, {connections} connection{'s' if connections > 1 else ''}, {depth} in flight"
+        print(f"{what}: tapd's sequence and Redis' INCR with appendfsync always")
+        per_request = []
+        rounds = (durable_round(rig, connections, depth, options.seconds, per_request) for _ in range(options.rounds))
+        compare(rig, what, "Redis", rounds, want)
+        print(f"  written to the disk for each request: {statistics.median(per_request):,.0f} bytes\n")
+    what = "durability shutdown, 50 connections"
+    print(f"{what}: tapd with a store, and with -o")
+    compare(rig, what, "without a store", (durable_off_round(rig, options.seconds) for _ in range(options.rounds)),
+            DURABLE_OFF_RATIO_MIN)
 
 
 # fibonacci
@@ -292,11 +364,12 @@ def start(rig, options):
 
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
-    parser.add_argument("what", choices=ROUNDS, help="echo: against a raw epoll server; fibonacci: against Twisted; "
+    parser.add_argument("what", choices=ROUNDS, help="durable: every reply synced, against Redis; echo: against a raw epoll server; fibonacci: against "
+                        "Twisted; "
                         "memory: idle, and per connection; start: from exec to the first answer")
     parser.add_argument("--rounds", type=int, help="default: " + ", ".join(f"{what} {rounds}" for what, rounds in ROUNDS.items()))
     parser.add_argument("--seconds", type=float, default=ECHO_SLICE_S,
-                        help=f"echo: one of the {ECHO_SLICES} turns that each server has in a round (%(default)s)")
+                        help="durable and echo: one of the turns that each server has in a round (%(default)s)")
     parser.add_argument("--assert", dest="must_reach", action="store_true", help="exit 1 if a wanted number is missed")
     parser.add_argument("--no-build", action="store_true", help="measure the binaries that are there")
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build",
@@ -321,7 +394,7 @@ def main():
     rig.check_binaries()
     if os.getloadavg()[0] > 0.7:
         print(f"note: the machine is busy (load {os.getloadavg()[0]:.1f}), the numbers will scatter")
-    {"echo": echo, "fibonacci": fibonacci, "memory": memory, "start": start}[options.what](rig, options)
+    {"durable": durable, "echo": echo, "fibonacci": fibonacci, "memory": memory, "start": start}[options.what](rig, options)
     if rig.missed:
         print(f"missed: {'; '.join(rig.missed)}")
     return 1 if rig.missed and options.must_reach else 0

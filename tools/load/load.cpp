@@ -105,8 +105,12 @@ class Load {
     pattern_.resize(period_ + size * options_.depth);  // whatever is in flight can be seen in one piece
     std::mt19937 random(20);                           // NOLINT: the same pattern each time
     const bool lines = options_.mode != Mode::echo;
+    const std::string& text = options_.text;
     for (std::size_t i = 0; i < period_; ++i) {
       pattern_[i] = lines ? static_cast<char>('a' + random() % 26) : static_cast<char>(random() % 256);
+      if (!text.empty() && i % size < text.size()) {
+        pattern_[i] = text[i % size];
+      }
       if (lines && (i + 1) % size == 0) {
         pattern_[i] = '\n';
       }

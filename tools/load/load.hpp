@@ -29,6 +29,7 @@ struct LoadOptions {
   double seconds = 0;
   std::uint64_t requests = 0;  // over all connections
   Mode mode = Mode::echo;
+  std::string text;   // with Mode::ask: what each request is, without its newline; empty: letters
   bool spin = false;  // never sleep: the server then pays for no wake-ups
   int timeout_s = 10;
   std::vector<int> server_pids;

@@ -65,6 +65,7 @@ Prints one JSON object. Exits 1 if a reply is wrong, refused or late.
   --mode MODE       echo: any bytes, expects the same back (default)
                     line: lines, expects the same back
                     ask:  lines, expects one line that is not empty for each
+  --text TEXT       with --mode ask: the line that is asked each time
   --server-pid PID  also tell the CPU seconds of this process; repeatable
   --spin            poll without sleeping
   --timeout S       without any answer, give up (10)
@@ -126,6 +127,7 @@ constexpr std::array kValueOptions{
                 [](CommandLine& line, const Value& value) { value.to(line.load.warmup_s, 0.0, kSecondsMax); }},
     ValueOption{"--requests", [](CommandLine& line,
                                  const Value& value) { value.to<std::uint64_t>(line.load.requests, 1, UINT64_MAX); }},
+    ValueOption{"--text", [](CommandLine& line, const Value& value) { line.load.text = value.text; }},
     ValueOption{"--mode", [](CommandLine& line, const Value& value) { value.to(line.load.mode); }},
     ValueOption{
         "--server-pid",
@@ -191,6 +193,12 @@ void check(CommandLine& line) {
   }
   if (line.is_first_answer) {
     return;
+  }
+  if (!load.text.empty()) {
+    if (load.mode != Mode::ask || load.size != 0) {
+      refuse_usage("--text", "goes with --mode ask and without --size");
+    }
+    load.size = load.text.size() + 1;
   }
   if (load.size == 0) {
     load.size = load.mode == Mode::ask ? 2 : 64;

@@ -9,6 +9,7 @@ import re
 import resource
 import select
 import signal
+import socket
 import statistics
 import subprocess
 import tempfile
@@ -137,6 +138,29 @@ class Server:
 
     def __exit__(self, *_):
         self.stop()
+
+
+class RedisServer(Server):
+    """A Redis that syncs its log before it answers, ready when it answers."""
+
+    def __init__(self, rig, directory):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.free_port = probe.getsockname()[1]
+        super().__init__(rig, ["redis-server", "--port", self.free_port, "--bind", "127.0.0.1", "--save", "",
+                               "--appendonly", "yes", "--appendfsync", "always", "--dir", directory], directory)
+
+    def wait_for_port(self):
+        end = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                with socket.create_connection(("127.0.0.1", self.free_port), timeout=1) as connection:
+                    connection.sendall(b"PING\n")
+                    if connection.recv(16).startswith(b"+PONG"):
+                        return self.free_port
+            except OSError:
+                time.sleep(0.02)
+        raise Trouble("redis-server did not answer", code=1)
 
 
 @contextlib.contextmanager
