@@ -33,6 +33,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <string>
+#include <string_view>
 
 namespace {
 
@@ -103,6 +104,10 @@ std::string in_store(const std::string& path) {
   return path[store.size()] == '/' ? path.substr(store.size() + 1) : std::string();
 }
 
+bool ends_with(const std::string& text, std::string_view end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
 [[noreturn]] void die() {
   ::kill(::getpid(), SIGKILL);
   for (;;) ::pause();
@@ -126,7 +131,7 @@ class Call {
   [[nodiscard]] bool fails() {
     const int code = std::atoi(what_.c_str());
     if (code == 0) return false;
-    if (std::string_view(name_) == "fdatasync" || std::string_view(name_) == "fsync") sync_failed = true;
+    if (std::string_view(name_) == "fdatasync" && ends_with(file_, ".wal")) sync_failed = true;
     tell("injected-" + std::to_string(code));
     errno = code;
     return true;

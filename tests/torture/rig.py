@@ -203,9 +203,10 @@ class Daemon:
     Leaving it as a context manager kills what is left of it.
     """
 
-    def __init__(self, tapd, directory, words, keeper=False, environment=None, endpoints=1):
+    def __init__(self, tapd, directory, words, keeper=False, environment=None, endpoints=1, bare=False):
+        """`bare`: the words are the whole command line, "-n" and all."""
         self.directory = pathlib.Path(directory)
-        options = ["-n"] if keeper else ["-n", "--no-keeper"]
+        options = [] if bare else ["-n"] if keeper else ["-n", "--no-keeper"]
         self.command = [str(word) for word in (tapd, *options, *words)]
         self.ports = {}
         self.errors = open(self.directory / "stderr.txt", "ab")

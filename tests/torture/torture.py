@@ -10,11 +10,13 @@ import sys
 import time
 
 import lives
+import recorded
 from rig import ROOT, SERVICES, EXIT_SKIPPED, Rig, Skip, Trouble
 
 PARTS = {
     "syscalls": lives.syscalls,
     "faults": lives.faults,
+    "recorded": recorded.recorded,
 }
 TARGETS = ("tapd", "tap", "tap_recover_probe", "tap_faults")
 
@@ -50,6 +52,7 @@ def parse(arguments):
     parser.add_argument("--seconds", type=float, default=30, help="kill: for so long (%(default)s)")
     parser.add_argument("--rounds", type=int, help="syscalls, faults: so many points, sampled; otherwise all")
     parser.add_argument("--states", type=int, default=2000, help="recorded: so many disks (%(default)s)")
+    parser.add_argument("--requests", type=int, default=1200, help="recorded: turns of the first life (%(default)s)")
     parser.add_argument("--service", choices=SERVICES, default="fibonacci")
     parser.add_argument("--no-build", action="store_true", help="torture the binaries that are there")
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build", help="where they are (build)")
