@@ -146,9 +146,12 @@ def check_error(ledger, calls, code, said):
 
 def run_points(rig, bases, points):
     """Points: (base, what, check, plan). How many were met."""
-    with concurrent.futures.ThreadPoolExecutor(LANES) as lanes:
+    lanes = concurrent.futures.ThreadPoolExecutor(LANES)
+    try:
         done = [lanes.submit(live_once, rig, bases, base, what, check, **plan) for base, what, check, plan in points]
         return sum(1 for result in done if result.result())
+    finally:
+        lanes.shutdown(cancel_futures=True)
 
 
 def sample(points, rounds):

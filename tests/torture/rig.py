@@ -167,7 +167,7 @@ class Client:
         try:
             self.socket.sendall(self.service.request * count)
             while self._waiting:
-                text = self._line()
+                text = self.line()
                 self._waiting -= 1
                 if text.startswith("ERR "):
                     self.ledger.refuse()
@@ -184,7 +184,7 @@ class Client:
             raise Cut(str(error)) from error
         return refused
 
-    def _line(self):
+    def line(self):
         while b"\n" not in self._rest:
             piece = self.socket.recv(1 << 16)
             if not piece:
@@ -301,7 +301,7 @@ class Rig:
     Each round has a directory of its own; those with violations are kept.
     """
 
-    def __init__(self, build_dir, service="fibonacci", seeded_bug=None):
+    def __init__(self, build_dir, service="fibonacci", seeded_bug=None, quiet=False):
         self.build_dir = pathlib.Path(build_dir)
         self.tapd = self.build_dir / "bin/tapd"
         self.tap = self.build_dir / "bin/tap"
@@ -311,6 +311,7 @@ class Rig:
         self.environment = {"TAPD_SEEDED_BUG": seeded_bug} if seeded_bug else {}
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="tapd-torture-")).resolve()
         self.violations = []
+        self._quiet = quiet
         self._lock = threading.Lock()
         self._rounds = 0
 
@@ -376,15 +377,10 @@ class Rig:
         with self._lock:
             for sentence in ledger.violations:
                 self.violations.append(f"{what}: {sentence}")
-                if len(self.violations) <= 10:
+                if len(self.violations) <= 10 and not self._quiet:
                     print(f"  VIOLATION {what}: {sentence[:500]}\n    evidence: {directory}", flush=True)
         return False
 
     def violated(self):
         with self._lock:
             return len(self.violations)
-
-    def finish(self):
-        """Removes what nothing is left to be seen of."""
-        if not self.violations:
-            shutil.rmtree(self.root, ignore_errors=True)
