@@ -5,7 +5,7 @@ import errno
 import random
 import shutil
 
-from rig import Client, Cut, Ledger
+from rig import Client, Cut, Ledger, Trouble
 
 LANES = 2
 SAMPLE_SEED = 20
@@ -160,6 +160,17 @@ def sample(points, rounds):
     return random.Random(SAMPLE_SEED).sample(points, rounds)
 
 
+def prove_alarm(rig, bases):
+    """A store that has lost its journal must not pass."""
+    directory, ledger = bases.take("recover", "planted")
+    for segment in rig.store(directory).glob("*.wal"):
+        segment.unlink()
+    rig.check_afterwards(directory, ledger)
+    shutil.rmtree(directory)
+    if not ledger.violations:
+        raise Trouble("a store without its journal passes: this check is blind", code=1)
+
+
 def syscalls(rig, options):
     """SIGKILL before every call on the store, and inside every write."""
     bases = Bases(rig)
@@ -172,6 +183,7 @@ def syscalls(rig, options):
             points.append((base, "killed before", check_killed, {"at": at, "do": "kill"}))
             points.append((base, "torn", check_killed, {"at": at, "do": "tear"}))
     points = sample(points, options.rounds)
+    prove_alarm(rig, bases)
     met = run_points(rig, bases, points)
     bases.remove()
     return f"{met} kills at {len(points)} points (the others lay behind the life's end)"

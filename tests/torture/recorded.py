@@ -22,7 +22,9 @@ SECTOR = 512
 STRING_MAX = 300_000  # the longest write of the program is 256 KiB
 PIPELINE = 8
 SEED = 7
+PLANTED_STATES = 30
 PROBES = 2
+KEPT_MAX = 10
 TRACE_END_TIMEOUT_S = 20
 
 MODELLED = ("openat", "close", "pwrite64", "write", "ftruncate", "fsync", "fdatasync", "renameat", "renameat2", "unlinkat",
@@ -62,7 +64,7 @@ class Recording:
         else:
             self.daemon.kill()
         end = time.monotonic() + TRACE_END_TIMEOUT_S
-        last = rf"^{self.daemon.process.pid} \+\+\+ (exited|killed)".encode()
+        last = rf"^{self.daemon.process.pid} +\+\+\+ (exited|killed)".encode()
         while not re.search(last, self._tail(), re.MULTILINE):
             if time.monotonic() > end:
                 raise Trouble("strace did not finish its record", code=1)
@@ -101,7 +103,6 @@ def record(rig, directory, requests):
 
 LINE = re.compile(r"^(\d+) +(?:<\.\.\. (\w+) resumed>(.*)|(\w+)\((.*))$")
 HEX = re.compile(r"(?:\\x[0-9a-f]{2})+")
-STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 DESCRIPTOR = re.compile(r"^(-?\d+|AT_FDCWD)(?:<((?:\\x[0-9a-f]{2})*)>)?")
 
 
@@ -112,9 +113,13 @@ def unhex(text):
 class CallRecord:
     """One system call: its arguments when it began, its result when it ended (None: it never did)."""
 
-    def __init__(self, name, arguments):
+    def __init__(self, name, text):
         self.name = name
-        self.arguments = arguments
+        parts = text.split('"')  # everything inside is hexadecimal
+        if any(after.startswith("...") for after in parts[2::2]):
+            raise Trouble(f"a {name} is longer than the record keeps", code=1)
+        self.strings = [unhex(part) for part in parts[1::2]]
+        self.arguments = '""'.join(parts[::2])
         self.result = None
 
     def end(self, text):
@@ -128,14 +133,8 @@ class CallRecord:
         number, path = found.groups()
         return (-100 if number == "AT_FDCWD" else int(number)), unhex(path or "").decode("utf-8", "replace")
 
-    def strings(self):
-        found = STRING.findall(self.arguments)
-        if any(cut for _, cut in found):
-            raise Trouble(f"a {self.name} is longer than the record keeps", code=1)
-        return [unhex(text) for text, _ in found]
-
     def number(self, from_the_end=1):
-        """An argument, counted from the last: the text ends with ') = RESULT' or with ' <unfinished ...>'."""
+        """An argument, counted from the last; the text ends with ') = RESULT' or with ' <unfinished ...>'."""
         inside = re.sub(r"(\)\s*= .*| <unfinished \.\.\.>)$", "", self.arguments)
         return int(inside.split(", ")[-from_the_end])
 
@@ -159,7 +158,7 @@ def read_trace(path):
             if arguments.endswith("<unfinished ...>"):
                 open_calls[pid, name] = call
             else:
-                yield "end", call.end(arguments)
+                yield "end", call.end(call.arguments)
 
 
 # --- the disk --------------------------------------------------------------------------------------------------------
@@ -260,14 +259,14 @@ FOLDER = object()  # in the place of an inode: a directory inside the store
 class Model:
     """Follows a record: what may be on the disk at each moment, and what has been acknowledged."""
 
-    def __init__(self, rig, store):
+    def __init__(self, rig, store, forgetful=False):
         self.rig = rig
         self.store = str(store)
+        self.forgetful = forgetful
         self.directories = {".": Directory(), "quarantine": Directory()}
         self.descriptors = {}
         self.acknowledged = 0
         self.effects = {}  # of calls that have begun
-        self.store_made = False
 
     def forget_descriptors(self):
         self.descriptors = {}
@@ -300,7 +299,8 @@ class Model:
         return True
 
     def refuse_foreign(self, call):
-        touches = self.store in unhex("".join(HEX.findall(call.arguments))).decode("utf-8", "replace")
+        names = [*call.strings, *(unhex(text) for text in HEX.findall(call.arguments))]
+        touches = any(self.store.encode() in name for name in names)
         if call.name == "mmap":
             touches = touches and "MAP_SHARED" in call.arguments and "PROT_WRITE" in call.arguments
         if call.name == "io_uring_setup" or touches:
@@ -319,7 +319,7 @@ class Model:
             return False
         if call.name in ("fsync", "fdatasync"):
             target, covered = effect
-            if call.result == 0:
+            if call.result == 0 and not self.forgetful:
                 target.sync(covered)
             return True
         if call.result is not None and call.result < 0 and isinstance(effect, (Write, Change)):
@@ -333,7 +333,7 @@ class Model:
     def opened(self, call):
         if call.result is None or call.result < 0:
             return
-        name = self.named(call, 0, call.strings()[0])
+        name = self.named(call, 0, call.strings[0])
         if name is None:
             return
         if name == "." or name in self.directories:
@@ -358,7 +358,7 @@ class Model:
 
     def begin_pwrite64(self, call):
         inode = self.file(call)
-        return inode and inode.write(call.number(), call.strings()[0])
+        return inode and inode.write(call.number(), call.strings[0])
 
     def begin_ftruncate(self, call):
         inode = self.file(call)
@@ -369,7 +369,7 @@ class Model:
             raise Trouble("the daemon uses write(2) on its store, which this model does not know", code=1)
         if not call.descriptor()[1].startswith("socket:"):
             return None
-        numbers = [line for line in call.strings()[0].decode("ascii", "replace").split("\n") if line.isdigit()]
+        numbers = [line for line in call.strings[0].decode("ascii", "replace").split("\n") if line.isdigit()]
         for line in numbers:
             self.acknowledged = max(self.acknowledged, self.rig.service.number(line))
         return "reply" if numbers else None
@@ -385,7 +385,7 @@ class Model:
     begin_fdatasync = begin_fsync
 
     def begin_renameat(self, call):
-        source, target = call.strings()[:2]
+        source, target = call.strings[:2]
         source = self.named(call, 0, source)
         target = self.named(call, 2, target)
         if source is None or target is None:
@@ -402,7 +402,7 @@ class Model:
     begin_renameat2 = begin_renameat
 
     def begin_unlinkat(self, call):
-        name = self.named(call, 0, call.strings()[0])
+        name = self.named(call, 0, call.strings[0])
         if name is None:
             return None
         directory, last = self.place(name)
@@ -411,7 +411,7 @@ class Model:
         return directory.change([last], [])
 
     def begin_mkdirat(self, call):
-        name = self.named(call, 0, call.strings()[0])
+        name = self.named(call, 0, call.strings[0])
         if name is None or name == ".":
             return None  # the store's own directory: what is in it is looked at here
         if name != "quarantine":
@@ -554,7 +554,7 @@ class Prober:
         problem = judge(said, acknowledged)
         if problem:
             kept = self.rig.root / f"disk-{directory.name}"
-            if self.rig.violated() + len(self.ledger.violations) < 10:
+            if len(self.ledger.violations) < KEPT_MAX:
                 shutil.copytree(directory, kept)
             self.ledger.violation(f"{where}: {problem} (what recovery made of it: {kept.name})")
         shutil.rmtree(directory)
@@ -594,16 +594,19 @@ def choose_points(weights, states, rng):
 
 
 def events_of(traces):
+    """All lives' events in one list; ("life", None) where a process begins."""
+    events = []
     for trace in traces:
-        yield "life", None
-        yield from read_trace(trace)
+        events.append(("life", None))
+        events.extend(read_trace(trace))
+    return events
 
 
-def weigh(rig, store, traces):
+def weigh(rig, store, events):
     """A weight for each point: starts and stops are rarer than requests and more is at stake in them."""
     model = Model(rig, store)
     weights = []
-    for what, call in events_of(traces):
+    for what, call in events:
         if what == "life":
             model.forget_descriptors()
         elif model.begin(call) if what == "begin" else model.end(call):
@@ -612,21 +615,17 @@ def weigh(rig, store, traces):
     return weights
 
 
-def recorded(rig, options):
-    """Disks as a machine's end may leave them, rebuilt from the recorded system calls of a real life."""
-    check_strace()
-    directory = rig.new_directory("recorded")
-    traces, given = record(rig, directory, options.requests)
-    rng = random.Random(SEED)
-    weights = weigh(rig, rig.store(directory), traces)
-    chosen = choose_points(weights, options.states, rng)
-    ledger = Ledger()
+def crash_everywhere(rig, directory, events, chosen, ledger, forgetful=False):
+    """Recovers the chosen number of disks at each point. How many, and the model at the end.
+
+    `forgetful`: syncs are taken for nothing, so that violations have to be found."""
     prober = Prober(rig, ledger)
-    model = Model(rig, rig.store(directory))
+    model = Model(rig, rig.store(directory), forgetful)
+    rng = random.Random(SEED)
     seen = set()
     point = -1
     try:
-        for what, call in events_of(traces):
+        for what, call in events:
             if what == "life":
                 model.forget_descriptors()
                 continue
@@ -637,10 +636,29 @@ def recorded(rig, options):
                 try_crash(model, prober, rng, seen, f"crash at point {point} ({what} of {call.name})")
     finally:
         prober.close()
+    return prober.states, model
+
+
+def recorded(rig, options):
+    """Disks as a machine's end may leave them, rebuilt from the recorded system calls of a real life."""
+    check_strace()
+    directory = rig.new_directory("recorded")
+    traces, given = record(rig, directory, options.requests)
+    events = events_of(traces)
+    weights = weigh(rig, rig.store(directory), events)
+    ledger = Ledger()
+    chosen = choose_points(weights, options.states, random.Random(SEED))
+    states, model = crash_everywhere(rig, directory, events, chosen, ledger)
     if model.acknowledged != given:
         ledger.violation(f"the record shows {model.acknowledged} acknowledged numbers, the client got {given}")
+    if options.prove_alarm:
+        planted = Ledger()
+        few = choose_points(weights, PLANTED_STATES, random.Random(SEED))
+        crash_everywhere(rig, directory, events, few, planted, forgetful=True)
+        if not planted.violations:
+            ledger.violation("nothing is found when syncs are taken for nothing: this check is blind")
     rig.close_round(directory, "recorded", ledger)
-    return f"{prober.states} different disks at {len(weights)} points of a life of {given} numbers"
+    return f"{states} different disks at {len(weights)} points of a life of {given} numbers"
 
 
 def try_crash(model, prober, rng, seen, where):

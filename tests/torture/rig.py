@@ -380,7 +380,3 @@ class Rig:
                 if len(self.violations) <= 10 and not self._quiet:
                     print(f"  VIOLATION {what}: {sentence[:500]}\n    evidence: {directory}", flush=True)
         return False
-
-    def violated(self):
-        with self._lock:
-            return len(self.violations)
