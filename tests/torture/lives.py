@@ -8,6 +8,7 @@ import shutil
 from rig import Client, Cut, Ledger, Trouble
 
 LANES = 2
+FAULT_LANES = 6  # these mostly wait: for a disk that has room again, or for a client's patience to end
 SAMPLE_SEED = 20
 SCRIPT_TIMEOUT_S = 4  # an answer that waits for a full disk comes after a second or more
 ERRORS = ("EIO", "ENOSPC", "EROFS")
@@ -144,9 +145,9 @@ def check_error(ledger, calls, code, said):
                 ledger.violation(f"the journal's sync failed at call {number} and it ended with {code}, not {EXIT_IO}")
 
 
-def run_points(rig, bases, points):
+def run_points(rig, bases, points, lanes_max):
     """Points: (base, what, check, plan). How many were met."""
-    lanes = concurrent.futures.ThreadPoolExecutor(LANES)
+    lanes = concurrent.futures.ThreadPoolExecutor(lanes_max)
     try:
         done = [lanes.submit(live_once, rig, bases, base, what, check, **plan) for base, what, check, plan in points]
         return sum(1 for result in done if result.result())
@@ -184,7 +185,7 @@ def syscalls(rig, options):
             points.append((base, "torn", check_killed, {"at": at, "do": "tear"}))
     points = sample(points, options.rounds)
     prove_alarm(rig, bases)
-    met = run_points(rig, bases, points)
+    met = run_points(rig, bases, points, LANES)
     bases.remove()
     return f"{met} kills at {len(points)} points (the others lay behind the life's end)"
 
@@ -201,6 +202,6 @@ def faults(rig, options):
                     plan = {"at": at, "do": getattr(errno, name), "onwards": onwards}
                     points.append((base, f"{name}{' from there on' if onwards else ''}", check_error, plan))
     points = sample(points, options.rounds)
-    met = run_points(rig, bases, points)
+    met = run_points(rig, bases, points, FAULT_LANES)
     bases.remove()
     return f"{met} failing calls at {len(points)} points"

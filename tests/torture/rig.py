@@ -75,10 +75,10 @@ class Fibonacci:
 
 
 class Sequence:
-    """The sequence service: the answers are the numbers themselves."""
+    """One counter of the sequence service: the answers are the numbers themselves."""
 
     kind = "sequence"
-    words = ("sequence", "--listen", "tcp:0:interface=127.0.0.1")
+    words = ("sequence", "--start", "1", "--listen", "tcp:0:interface=127.0.0.1")
     application = "Sequence"
     request = b"NEXT torture\n"
 

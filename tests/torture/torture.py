@@ -26,7 +26,7 @@ PARTS = {
     "disk-full": disks.disk_full,
     "slow-sync": disks.slow_sync,
 }
-SHORT = {"seconds": 4, "rounds": 24, "states": 80, "requests": 30, "full_rounds": 1, "slow_rounds": 2, "prove_alarm": True}
+SHORT = {"seconds": 4, "rounds": 16, "states": 80, "requests": 30, "full_rounds": 1, "slow_rounds": 2, "prove_alarm": True}
 TARGETS = ("tapd", "tap", "tap_recover_probe", "tap_faults")
 
 
