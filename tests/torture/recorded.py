@@ -27,7 +27,7 @@ PROBES = 2
 KEPT_MAX = 10
 TRACE_END_TIMEOUT_S = 20
 
-MODELLED = ("openat", "close", "pwrite64", "write", "ftruncate", "fsync", "fdatasync", "renameat", "renameat2", "unlinkat",
+MODELLED = ("openat", "pwrite64", "write", "ftruncate", "fsync", "fdatasync", "renameat", "renameat2", "unlinkat",
             "mkdirat", "mkdir", "sendto", "sendmsg", "writev")
 # Would change a store in ways that the model does not know: their use is a reason to extend it.
 FOREIGN = ("open", "creat", "pwritev", "pwritev2", "truncate", "fallocate", "copy_file_range", "sendfile", "splice",
@@ -103,7 +103,7 @@ def record(rig, directory, requests):
 
 LINE = re.compile(r"^(\d+) +(?:<\.\.\. (\w+) resumed>(.*)|(\w+)\((.*))$")
 HEX = re.compile(r"(?:\\x[0-9a-f]{2})+")
-DESCRIPTOR = re.compile(r"^(-?\d+|AT_FDCWD)(?:<((?:\\x[0-9a-f]{2})*)>)?")
+DESCRIPTOR = re.compile(r"^(?:-?\d+|AT_FDCWD)(?:<((?:\\x[0-9a-f]{2})*)>)?")
 
 
 def unhex(text):
@@ -127,11 +127,11 @@ class CallRecord:
         self.result = int(found.group(1)) if found else None
         return self
 
-    def descriptor(self, skip=0):
-        parts = self.arguments.split(", ")
-        found = DESCRIPTOR.match(parts[skip])
-        number, path = found.groups()
-        return (-100 if number == "AT_FDCWD" else int(number)), unhex(path or "").decode("utf-8", "replace")
+    def path(self, argument=0):
+        """What a descriptor leads to; nothing when that has no name any more."""
+        text = self.arguments.split(", ")[argument]
+        found = DESCRIPTOR.match(text)
+        return "" if text.endswith(">(deleted)") else unhex(found.group(1) or "").decode("utf-8", "replace")
 
     def number(self, from_the_end=1):
         """An argument, counted from the last; the text ends with ') = RESULT' or with ' <unfinished ...>'."""
@@ -264,13 +264,8 @@ class Model:
         self.store = str(store)
         self.forgetful = forgetful
         self.directories = {".": Directory(), "quarantine": Directory()}
-        self.descriptors = {}
         self.acknowledged = 0
         self.effects = {}  # of calls that have begun
-
-    def forget_descriptors(self):
-        self.descriptors = {}
-        self.effects = {}
 
     def inside(self, path):
         if path == self.store:
@@ -283,7 +278,7 @@ class Model:
         return self.directories[folder or "."], last
 
     def named(self, call, descriptor, name):
-        base = call.descriptor(descriptor)[1]
+        base = call.path(descriptor)
         return self.inside(os.path.normpath(os.path.join(base, name.decode("utf-8", "replace"))))
 
     def begin(self, call):
@@ -311,9 +306,6 @@ class Model:
         if call.name == "openat":
             self.opened(call)
             return False
-        if call.name == "close":
-            self.descriptors.pop(call.descriptor()[0], None)
-            return False
         effect = self.effects.pop(id(call), None)
         if effect is None:
             return False
@@ -334,10 +326,7 @@ class Model:
         if call.result is None or call.result < 0:
             return
         name = self.named(call, 0, call.strings[0])
-        if name is None:
-            return
-        if name == "." or name in self.directories:
-            self.descriptors[call.result] = self.directories[name]
+        if name is None or name in self.directories:
             return
         directory, last = self.place(name)
         if last not in directory.current:
@@ -346,15 +335,14 @@ class Model:
             directory.change([], [(last, Inode())]).done = True
         elif "O_TRUNC" in call.arguments:
             raise Trouble(f"{name} was truncated by opening it", code=1)
-        self.descriptors[call.result] = directory.current[last]
 
     def file(self, call):
         """The file or directory that a descriptor stands for; nothing when it is outside the store."""
-        number, path = call.descriptor()
-        name = self.inside(path)
-        if name in self.directories:  # known by its path: its descriptor is copied
-            return self.directories[name]
-        return self.descriptors.get(number)
+        name = self.inside(call.path())
+        if name is None or name in self.directories:
+            return self.directories.get(name)
+        directory, last = self.place(name)
+        return directory.current.get(last)
 
     def begin_pwrite64(self, call):
         inode = self.file(call)
@@ -367,7 +355,7 @@ class Model:
     def begin_write(self, call):
         if self.file(call) is not None:
             raise Trouble("the daemon uses write(2) on its store, which this model does not know", code=1)
-        if not call.descriptor()[1].startswith("socket:"):
+        if not call.path().startswith("socket:"):
             return None
         numbers = [line for line in call.strings[0].decode("ascii", "replace").split("\n") if line.isdigit()]
         for line in numbers:
@@ -594,12 +582,8 @@ def choose_points(weights, states, rng):
 
 
 def events_of(traces):
-    """All lives' events in one list; ("life", None) where a process begins."""
-    events = []
-    for trace in traces:
-        events.append(("life", None))
-        events.extend(read_trace(trace))
-    return events
+    """All lives' events in one list."""
+    return [event for trace in traces for event in read_trace(trace)]
 
 
 def weigh(rig, store, events):
@@ -607,9 +591,7 @@ def weigh(rig, store, events):
     model = Model(rig, store)
     weights = []
     for what, call in events:
-        if what == "life":
-            model.forget_descriptors()
-        elif model.begin(call) if what == "begin" else model.end(call):
+        if model.begin(call) if what == "begin" else model.end(call):
             entries = sum(len(directory.pending) for directory in model.directories.values())
             weights.append(4 if entries else 1)
     return weights
@@ -626,9 +608,6 @@ def crash_everywhere(rig, directory, events, chosen, ledger, forgetful=False):
     point = -1
     try:
         for what, call in events:
-            if what == "life":
-                model.forget_descriptors()
-                continue
             if not (model.begin(call) if what == "begin" else model.end(call)):
                 continue
             point += 1
@@ -637,6 +616,27 @@ def crash_everywhere(rig, directory, events, chosen, ledger, forgetful=False):
     finally:
         prober.close()
     return prober.states, model
+
+
+def file_content(inode):
+    empty = bytes(SECTOR)
+    return b"".join(inode.current.get(number, empty) for number in range(-(-inode.size // SECTOR)))[:inode.size]
+
+
+def compare_with_store(model, store, ledger):
+    """What the record says is in the store, and what is: a call that the model missed would make everything worthless."""
+    said = {}
+    for folder, directory in model.directories.items():
+        for name, inode in directory.current.items():
+            if inode is not FOLDER:
+                said[name if folder == "." else f"{folder}/{name}"] = inode
+    found = {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+    if found != set(said):
+        ledger.violation(f"the store has {sorted(found)}, the record tells of {sorted(said)}")
+        return
+    for name, inode in said.items():
+        if (store / name).read_bytes() != file_content(inode):
+            ledger.violation(f"{name} is not what the record says")
 
 
 def recorded(rig, options):
@@ -649,6 +649,7 @@ def recorded(rig, options):
     ledger = Ledger()
     chosen = choose_points(weights, options.states, random.Random(SEED))
     states, model = crash_everywhere(rig, directory, events, chosen, ledger)
+    compare_with_store(model, rig.store(directory), ledger)
     if model.acknowledged != given:
         ledger.violation(f"the record shows {model.acknowledged} acknowledged numbers, the client got {given}")
     if options.prove_alarm:
@@ -658,7 +659,10 @@ def recorded(rig, options):
         if not planted.violations:
             ledger.violation("nothing is found when syncs are taken for nothing: this check is blind")
     rig.close_round(directory, "recorded", ledger)
-    return f"{states} different disks at {len(weights)} points of a life of {given} numbers"
+    renamed = [call.strings[1] for what, call in events if what == "begin" and call.name == "renameat"]
+    segments, archives = (sum(name.endswith(end) for name in renamed) for end in (b".wal", b".tap"))
+    return (f"{states} different disks at {len(weights)} points of a life of {given} numbers, {segments} segments and "
+            f"{archives} archives")
 
 
 def try_crash(model, prober, rng, seen, where):

@@ -61,6 +61,7 @@ class Life {
       Result<state::JournalEnd> end = store_.replay(stored_->archive, application_.get());
       if (!end) return std::move(end).error();
       end_ = std::move(end).value();
+      if (Result<void> upgraded = application_->settle(); !upgraded) return upgraded;
       if (Result<void> settled = store_.settle(stored_->archive, end_); !settled) return settled;
       epoch = std::max(stored_->archive.epoch, end_.epoch) + 1;
     }
