@@ -251,5 +251,5 @@ def slow_sync(rig, options):
         ledger.violation(f"{len(early)} of {len(earliest)} replies came before their sync was over, the first after "
                          f"{min(early) * 1000:.0f} ms")
     rig.close_round(directory, "slow-sync", ledger)
-    return (f"{len(earliest)} replies, none earlier than {min(earliest) * 1000:.0f} ms; meanwhile {echo.answers} echoes, "
-            f"none later than {echo.longest_s * 1000:.0f} ms")
+    return (f"{len(earliest)} replies, none earlier than {min(earliest) * 1000:.0f} ms; meanwhile {echo.answers} "
+            f"echoes, none later than {echo.longest_s * 1000:.0f} ms")

@@ -139,5 +139,5 @@ def kill(rig, options):
         stop_cleanly(rig, directory, ledger)
         rig.check_afterwards(directory, ledger)
     rig.close_round(directory, "kill", ledger)
-    return (f"{Counts.workers} workers and {Counts.keepers} keepers killed, {len(ledger.told)} numbers told to {CLIENTS} "
-            f"clients, {ledger.cut} requests cut off, {ledger.highest - len(ledger.told)} numbers that nobody saw")
+    return (f"{Counts.workers} workers and {Counts.keepers} keepers killed, {len(ledger.told)} numbers told to "
+            f"{CLIENTS} clients, {ledger.cut} requests cut off, {ledger.highest - len(ledger.told)} numbers that nobody saw")

@@ -120,10 +120,6 @@ def check_killed(_ledger, _calls, _code, _said):
     pass
 
 
-def is_segment(name):
-    return name.endswith(".wal")
-
-
 def check_error(ledger, calls, code, said):
     """What a daemon may do when a call fails."""
     if code not in EXIT_CODES_WITH_ERRORS:
@@ -141,7 +137,7 @@ def check_error(ledger, calls, code, said):
             # A seal that fails at a clean stop costs nothing: the archive that follows holds everything.
             saved = any(later[2] == "renameat" and later[3].endswith(".tap") and later[4] == "ok" and
                         int(later[0]) > int(number) for later in calls)
-            if is_segment(name) and code != EXIT_IO and not (code == 0 and saved):
+            if name.endswith(".wal") and code != EXIT_IO and not (code == 0 and saved):
                 ledger.violation(f"the journal's sync failed at call {number} and it ended with {code}, not {EXIT_IO}")
 
 

@@ -31,7 +31,8 @@ MODELLED = ("openat", "pwrite64", "write", "ftruncate", "fsync", "fdatasync", "r
             "mkdirat", "mkdir", "sendto", "sendmsg", "writev")
 # Would change a store in ways that the model does not know: their use is a reason to extend it.
 FOREIGN = ("open", "creat", "pwritev", "pwritev2", "truncate", "fallocate", "copy_file_range", "sendfile", "splice",
-           "rename", "unlink", "rmdir", "link", "linkat", "symlinkat", "sync_file_range", "msync", "io_uring_setup", "mmap")
+           "rename", "unlink", "rmdir", "link", "linkat", "symlinkat", "sync_file_range", "msync", "io_uring_setup",
+           "mmap")
 
 
 # --- recording -------------------------------------------------------------------------------------------------------
@@ -624,7 +625,7 @@ def file_content(inode):
 
 
 def compare_with_store(model, store, ledger):
-    """What the record says is in the store, and what is: a call that the model missed would make everything worthless."""
+    """What the record says is in the store, and what is: a call that the model missed would make all worthless."""
     said = {}
     for folder, directory in model.directories.items():
         for name, inode in directory.current.items():

@@ -1,4 +1,4 @@
-"""What the torture tools share: daemons, clients, the ledger of what clients were told, and what becomes of violations."""
+"""What the torture tools share: daemons, clients, and the ledger of what clients were told."""
 
 import math
 import os
@@ -141,8 +141,10 @@ class Ledger:
 
     def text(self):
         with self._lock:
-            return (f"told {len(self.told)}, highest {self.highest}, cut off {self.cut}, refused {self.refused}\n"
-                    f"missing: {sorted(set(range(1, self.highest + 1)) - self.told)}\n" + "\n".join(self.violations) + "\n")
+            missing = sorted(set(range(1, self.highest + 1)) - self.told)
+            lines = [f"told {len(self.told)}, highest {self.highest}, cut off {self.cut}, refused {self.refused}",
+                     f"missing: {missing}", *self.violations]
+            return "\n".join(lines) + "\n"
 
 
 class Client:
@@ -345,7 +347,8 @@ class Rig:
     def verify(self, directory):
         """`tap verify` of the store: nothing, or what it complains of."""
         run = subprocess.run([self.tap, "verify", self.store(directory)], capture_output=True, text=True)
-        return "" if run.returncode == 0 else f"`tap verify` ended with {run.returncode}: {(run.stdout + run.stderr).strip()}"
+        said = (run.stdout + run.stderr).strip()
+        return "" if run.returncode == 0 else f"`tap verify` ended with {run.returncode}: {said}"
 
     def check_afterwards(self, directory, ledger):
         """What has to be true whatever happened before: it starts, goes on above everything, stops, and is whole."""

@@ -26,7 +26,8 @@ PARTS = {
     "disk-full": disks.disk_full,
     "slow-sync": disks.slow_sync,
 }
-SHORT = {"seconds": 4, "rounds": 16, "states": 80, "requests": 30, "full_rounds": 1, "slow_rounds": 2, "prove_alarm": True}
+SHORT = {"seconds": 4, "rounds": 16, "states": 80, "requests": 30, "full_rounds": 1, "slow_rounds": 2,
+         "prove_alarm": True}
 TARGETS = ("tapd", "tap", "tap_recover_probe", "tap_faults")
 
 
@@ -80,7 +81,8 @@ def parse(arguments):
     parser.add_argument("--prove-alarm", action="store_true",
                         help="recorded: take syncs for nothing once more, which has to be noticed")
     parser.add_argument("--short", action="store_true", help="a little of everything, for tools/test")
-    parser.add_argument("--service", choices=SERVICES, default="fibonacci", help="kill, syscalls, faults: which service")
+    parser.add_argument("--service", choices=SERVICES, default="fibonacci",
+                        help="kill, syscalls, faults: which one (%(default)s)")
     parser.add_argument("--no-build", action="store_true", help="torture the binaries that are there")
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build", help="where they are (build)")
     options = parser.parse_args(arguments)
