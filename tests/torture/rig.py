@@ -16,6 +16,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 30
+STOP_TIMEOUT = "1s"  # of the daemons: answers that wait for a full disk are given up then
 ANSWER_TIMEOUT_S = 10
 EXIT_UNAVAILABLE = 69
 EXIT_SKIPPED = 77
@@ -333,7 +334,8 @@ class Rig:
         return directory
 
     def daemon(self, directory, environment=None, keeper=False):
-        words = (*self.service.words, "--state-dir", self.store(directory), "--log-level", "warning")
+        words = (*self.service.words, "--state-dir", self.store(directory), "--log-level", "warning",
+                 "--stop-timeout", STOP_TIMEOUT)
         return Daemon(self.tapd, directory, words, keeper, {**self.environment, **(environment or {})})
 
     def store(self, directory):
