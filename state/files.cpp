@@ -90,7 +90,9 @@ Result<Fd> open_regular(int dir, const std::string& name, struct stat& found) {
   if (!fd.open()) {
     if (errno == ELOOP && follow != 0) return Error{Fault::damaged, name + " is a symbolic link, not a file"};
     if (errno == ENXIO) return Error{Fault::no_input, name + " is a socket or a device, not a file"};
-    return errno_error(fault_of(errno, Fault::no_input), "opening " + name);
+    // Only what is about the name: a disk that fails, or descriptors that ran out, say nothing of whether it is there.
+    const bool absent = errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG;
+    return errno_error(fault_of(errno, absent ? Fault::no_input : Fault::internal), "opening " + name);
   }
   if (::fstat(fd.get(), &found) != 0) return errno_error(Fault::internal, "looking at " + name);
   if (!S_ISREG(found.st_mode)) return Error{Fault::no_input, name + " is " + type_of(found.st_mode) + ", not a file"};

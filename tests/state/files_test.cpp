@@ -117,6 +117,20 @@ TEST_CASE("files: a file that may not be read is 77") {
   CHECK(error_of(read_file(dir.get(), "secret")).fault == Fault::permission);
 }
 
+TEST_CASE("files: a file that cannot be opened for another reason than its name is 70, not 66") {
+  const TemporaryDirectory directory;
+  write_text(directory / "there", "content");
+  const Fd dir = open_dir(directory);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{0, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  const Result<Bytes> read = read_file(dir.get(), "there");
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(error_of(read).fault == Fault::internal);
+  CHECK(says(error_of(read), "opening there"));
+}
+
 TEST_CASE("files: a sparse file larger than any memory is refused, not tried") {
   const TemporaryDirectory directory;
   const Fd dir = open_dir(directory);
