@@ -11,6 +11,7 @@ namespace {
 constexpr char kWho[] = "journal";
 /// How much the newest sync counts in the average.
 constexpr double kNewestWeight = 0.1;
+constexpr std::uint64_t kWorkPerSync = 3;
 /// An introduction of every service, at the very most.
 constexpr std::size_t kIntroductionBytesMax = 600;
 /// What a state may have grown by since it was last asked for its bytes.
@@ -224,6 +225,8 @@ void Committer::finish_in_flight() {
   sync_us_ += (took_us_ - sync_us_) * kNewestWeight;
   if (sync_us_ > kSlowSyncUs) in_thread_now_ = true;
   if (sync_us_ < kFastSyncUs) in_thread_now_ = false;
+  // A turn that answers many is cut into pieces, each with a sync; none so small that syncing would be most of the work.
+  reactor_.settle_after(std::max(net::Reactor::kSettleAfterUs, static_cast<std::uint64_t>(sync_us_) * kWorkPerSync));
   if (!was_barrier) written();
 }
 

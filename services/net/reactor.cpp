@@ -172,12 +172,20 @@ bool Reactor::guarded(std::string_view who, const std::function<void()>& code) {
 /// Writes what was said in this turn: one write per connection, however many pieces it came in. What the flushes
 /// themselves cause (a drained connection that goes on) waits for the next turn, so that nobody is starved.
 void Reactor::settle() {
+  busy_since_us_ = 0;
   if (before_flush_) before_flush_();
   flushing_.swap(dirty_);
   for (std::size_t i = 0; i < flushing_.size(); ++i) {
     if (flushing_[i] != nullptr) flushing_[i]->flush();
   }
   flushing_.clear();
+}
+
+void Reactor::settle_if_due() {
+  if (dirty_.empty()) return;
+  const std::uint64_t now_us = uv_hrtime() / 1000;
+  if (busy_since_us_ == 0) busy_since_us_ = now_us;
+  else if (now_us - busy_since_us_ >= settle_after_us_) settle();
 }
 
 void Reactor::before_sleep() {

@@ -38,6 +38,7 @@ class Reactor {
   static constexpr std::size_t kReceiveBytesMax = std::size_t{64} * 1024;
   /// Kept for reuse: so many output buffers, none larger than this.
   static constexpr std::size_t kBuffersMax = 64;
+  static constexpr std::uint64_t kSettleAfterUs = 250;
   static constexpr std::size_t kBufferBytesMax = std::size_t{16} * 1024;
 
   explicit Reactor(LogSink& log, const Clock& clock = system_clock());
@@ -62,6 +63,11 @@ class Reactor {
   /// Has `item.flush()` called once at the end of this turn. `item` must call forget() if it ends before.
   void flush_later(Flushable& item) { dirty_.push_back(&item); }
   void forget(Flushable& item);
+  /// Flushes before the turn's end when it has worked for settle_after_us by now. A turn that hundreds of peers have
+  /// something for would otherwise answer all of them at once, and they and we would wait for each other in turns. Called
+  /// after each read, from outside of everybody's code.
+  void settle_if_due();
+  void settle_after(std::uint64_t us) { settle_after_us_ = us; }
   /// Has `work` called at the end of each turn before anything is flushed; one owner, nullptr ends it.
   void before_flush(std::function<void()> work) { before_flush_ = std::move(work); }
 
@@ -104,6 +110,8 @@ class Reactor {
   std::vector<std::string> buffers_;
   std::unique_ptr<Handles> handles_;
   TurnTimes turn_times_;
+  std::uint64_t settle_after_us_ = kSettleAfterUs;
+  std::uint64_t busy_since_us_ = 0;  ///< the first read since the last settle(); 0: there was none
   std::uint64_t turn_begin_us_ = 0;
   std::uint64_t slept_us_ = 0;   ///< since the loop was made, when the turn began
   std::uint64_t waited_us_ = 0;  ///< in this turn

@@ -128,8 +128,10 @@ void StreamTransport::update_reading() {
       [](uv_stream_t* stream, ssize_t got, const uv_buf_t* buffer) {
         StreamTransport* owner = reinterpret_cast<Box*>(stream)->owner;
         if (owner == nullptr || got == 0) return;
+        Reactor& reactor = owner->reactor_;
         if (got > 0) owner->received({buffer->base, static_cast<std::size_t>(got)});
         else owner->read_failed(static_cast<int>(got));
+        reactor.settle_if_due();  // the owner may be gone
       });
   if (status != 0) end(uv_failure(status, "reading"));
 }
