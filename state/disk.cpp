@@ -39,6 +39,12 @@ std::size_t device_block_bytes(int fd) {
   return kBlockBytes;
 }
 
+constexpr std::size_t kScanBytes = std::size_t{64} << 10U;
+
+std::uint64_t trimmed_bytes(std::uint64_t used, std::uint64_t size) {
+  return std::min((used + Disk::kTrimBytes - 1) / Disk::kTrimBytes * Disk::kTrimBytes, size);
+}
+
 class PosixFile final : public DiskFile {
  public:
   PosixFile(Fd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
@@ -75,6 +81,8 @@ class PosixFile final : public DiskFile {
     return static_cast<std::uint64_t>(found.st_size);
   }
 
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
   Result<void> sync() override {
     if (::fdatasync(fd_.get()) != 0) return errno_error(Fault::internal, name_ + ": fdatasync");
     return {};
@@ -99,24 +107,28 @@ class PosixDisk final : public Disk {
   }
 
   Result<Bytes> read(const std::string& name, bool from_disk) override {
-    Result<Bytes> bytes = read_file(directory_.get(), name);
-    if (!bytes || !from_disk) return bytes;
-    // Only clean pages are dropped: those that a failed sync left behind were marked clean by the kernel. The zeros at the
-    // end of a segment were durable before it was used, and may come from memory: most of a segment is zeros.
-    const std::size_t used = (bytes->find_last_not_of('\0') + 1 + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
-    const Fd file(::openat(directory_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!file.open()) return errno_error(Fault::internal, "opening " + name + " again");
-    (void)::posix_fadvise(file.get(), 0, static_cast<off_t>(used), POSIX_FADV_DONTNEED);
-    std::size_t have = 0;
-    while (have < std::min(used, bytes->size())) {
-      const ssize_t got = ::pread(file.get(), bytes->data() + have, std::min(used, bytes->size()) - have,
-                                  static_cast<off_t>(have));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return errno_error(Fault::internal, "reading " + name);
-      if (got == 0) return Error{Fault::internal, name + " became shorter while it was read"};
-      have += static_cast<std::size_t>(got);
+    if (from_disk) {
+      const Fd file(::openat(directory_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+      // Only clean pages are dropped: those that a failed sync left behind were marked clean by the kernel.
+      if (file.open()) (void)::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
     }
-    return bytes;
+    return read_file(directory_.get(), name);
+  }
+
+  /// The zeros at the end were durable before the segment was used, and may come from memory.
+  Result<Trimmed> read_trimmed(const std::string& name) override {
+    Result<std::unique_ptr<DiskFile>> file = open(name);
+    if (!file) return std::move(file).error();
+    Result<std::uint64_t> size = (*file)->size();
+    if (!size) return std::move(size).error();
+    Result<std::uint64_t> used = used_bytes(**file);
+    if (!used) return std::move(used).error();
+    const std::uint64_t wanted = trimmed_bytes(*used, *size);
+    (void)::posix_fadvise(static_cast<PosixFile&>(**file).fd(), 0, static_cast<off_t>(wanted), POSIX_FADV_DONTNEED);
+    Result<Bytes> bytes = (*file)->read_at(0, static_cast<std::size_t>(wanted));
+    if (!bytes) return std::move(bytes).error();
+    if (bytes->size() != wanted) return Error{Fault::internal, name + " became shorter while it was read"};
+    return Trimmed{std::move(bytes).value(), *size};
   }
 
   Result<std::unique_ptr<DiskFile>> create(const std::string& name) override {
@@ -205,6 +217,24 @@ Result<void> write_checked(DiskFile& file, const std::string& temporary, const s
 }
 
 }  // namespace
+
+Result<Disk::Trimmed> Disk::read_trimmed(const std::string& name) {
+  Result<Bytes> bytes = read(name, true);
+  if (!bytes) return std::move(bytes).error();
+  const std::uint64_t size = bytes->size();
+  bytes->resize(static_cast<std::size_t>(trimmed_bytes(bytes->find_last_not_of('\0') + 1, size)));
+  return Trimmed{std::move(bytes).value(), size};
+}
+
+Result<std::uint64_t> used_bytes(DiskFile& file) {
+  std::uint64_t used = 0;
+  for (std::uint64_t at = 0;; at += kScanBytes) {
+    Result<Bytes> piece = file.read_at(at, kScanBytes);
+    if (!piece) return std::move(piece).error();
+    if (const std::size_t last = piece->find_last_not_of('\0'); last != Bytes::npos) used = at + last + 1;
+    if (piece->size() < kScanBytes) return used;
+  }
+}
 
 std::unique_ptr<Disk> open_disk(Fd directory) { return std::make_unique<PosixDisk>(std::move(directory)); }
 

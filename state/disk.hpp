@@ -48,6 +48,14 @@ class Disk {
   /// The whole content of a regular file, as read_file(). `from_disk`: what memory holds of it is dropped first, so that
   /// a failed sync's bytes are not believed.
   [[nodiscard]] virtual Result<Bytes> read(const std::string& name, bool from_disk = false) = 0;
+  /// The same from the disk, without the zeros at the end but for those up to a multiple of kTrimBytes: most of a journal
+  /// segment is zeros, and memory that is touched for the first time is what reading it costs.
+  struct Trimmed {
+    Bytes bytes;
+    std::uint64_t file_bytes = 0;
+  };
+  static constexpr std::size_t kTrimBytes = 4096;
+  [[nodiscard]] virtual Result<Trimmed> read_trimmed(const std::string& name);
   /// A new, empty file of mode 0600; what lay there under this name is removed first, never opened.
   [[nodiscard]] virtual Result<std::unique_ptr<DiskFile>> create(const std::string& name) = 0;
   /// An existing regular file, for reading and writing in place.
@@ -67,6 +75,9 @@ class Disk {
   /// Bytes that may still be written by us.
   [[nodiscard]] virtual Result<std::uint64_t> free_bytes() = 0;
 };
+
+/// How much of a file is left without the zeros at its end; read piece by piece.
+[[nodiscard]] Result<std::uint64_t> used_bytes(DiskFile& file);
 
 /// The real one. Lifetime: owns the descriptor; works on after a chroot.
 [[nodiscard]] std::unique_ptr<Disk> open_disk(Fd directory);

@@ -103,14 +103,14 @@ class Reader {
   }
 
   Result<void> read_segment(const SegmentFile& segment, bool first, bool last) {
-    Result<Bytes> bytes = disk_.read(segment.file, true);
-    if (!bytes) return std::move(bytes.error()).with("journal " + segment.file);
-    Result<SegmentHeader> header = decode_segment_header(*bytes);
+    Result<Disk::Trimmed> read = disk_.read_trimmed(segment.file);
+    if (!read) return std::move(read.error()).with("journal " + segment.file);
+    Result<SegmentHeader> header = decode_segment_header(read->bytes);
     if (!header) return std::move(header.error()).with("journal " + segment.file);
-    if (bytes->size() != header->segment_bytes) {
-      return damage(segment.file, bytes->size(),
+    if (read->file_bytes != header->segment_bytes) {
+      return damage(segment.file, read->file_bytes,
                     "it was made with " + std::to_string(header->segment_bytes) + " bytes and has " +
-                        std::to_string(bytes->size()));
+                        std::to_string(read->file_bytes));
     }
     if (!first && (header->first_lsn != end_.last_lsn + 1 || header->previous_chain != end_.chain)) {
       return damage(segment.file, 0, "it does not continue the segment before it, which ends with LSN " +
@@ -118,16 +118,27 @@ class Reader {
     }
     if (first) next_lsn_ = header->first_lsn;
     end_.chain = header->previous_chain;
-    return read_batches(segment.file, *bytes, *header, last);
+    return read_batches(segment.file, *read, *header, last);
   }
 
-  Result<void> read_batches(const std::string& file, ByteView bytes, const SegmentHeader& header, bool last) {
+  /// Zeros at the end that belong to a batch are put back: a record may end with them.
+  static std::optional<ParsedBatch> next_batch(Disk::Trimmed& segment, std::size_t offset, const SegmentHeader& header,
+                                               std::uint32_t chain) {
+    const std::uint32_t seed = segment_seed(header);
+    if (const std::optional<BatchHeader> begun = batch_header_at(segment.bytes, offset, seed)) {
+      const std::size_t end = offset + padded_batch_bytes(begun->record_bytes, header.block_bytes);
+      if (end > segment.bytes.size() && end <= segment.file_bytes) segment.bytes.resize(end, '\0');
+    }
+    return batch_at(segment.bytes, offset, seed, header.block_bytes, chain);
+  }
+
+  Result<void> read_batches(const std::string& file, Disk::Trimmed& segment, const SegmentHeader& header, bool last) {
     const std::uint32_t seed = segment_seed(header);
     std::uint32_t chain = chain_start(header);
     std::size_t offset = kSegmentDataOffset;
     introduced_.clear();
     end_.sealed = false;
-    while (const std::optional<ParsedBatch> batch = batch_at(bytes, offset, seed, header.block_bytes, chain)) {
+    while (const std::optional<ParsedBatch> batch = next_batch(segment, offset, header, chain)) {
       if (end_.sealed) return damage(file, offset, "a batch follows the segment's seal");
       if (batch->header.first_lsn != next_lsn_) return damage(file, offset, "its LSN is not the next one");
       if (Result<void> taken = take(file, offset, *batch); !taken) return taken;
@@ -135,6 +146,7 @@ class Reader {
       offset += batch->bytes;
     }
     if (end_.sealed) return {};
+    const ByteView bytes = segment.bytes;
     // Whatever stands here was not finished, or was damaged later. A batch that follows tells which.
     for (std::size_t at = offset; at < bytes.size(); at += header.block_bytes) {
       if (at == offset || !batch_header_at(bytes, at, seed)) continue;

@@ -66,8 +66,10 @@ void SegmentSupply::adopt_leftover() {
 bool SegmentSupply::adopt(const std::string& file) {
   Result<std::unique_ptr<DiskFile>> open = disk_.open(file);
   if (!open) return false;
-  Result<Bytes> bytes = (*open)->read_at(0, segment_bytes_ + 1);
-  if (!bytes || bytes->size() != segment_bytes_ || bytes->find_first_not_of('\0') != Bytes::npos) return false;
+  const Result<std::uint64_t> size = (*open)->size();
+  if (!size || *size != segment_bytes_) return false;
+  const Result<std::uint64_t> used = used_bytes(**open);
+  if (!used || *used != 0) return false;
   if (!(*open)->sync()) return false;
   offer({file, std::move(open).value(), segment_bytes_});
   return true;
