@@ -60,7 +60,10 @@ struct JournalEnd {
   [[nodiscard]] bool unclean() const;
 };
 
-/// The first LSN in NAME-<first LSN>.wal, if `file` has that shape.
+/// The number in NAME-<number><end>, if `file` has that shape.
+[[nodiscard]] std::optional<std::uint64_t> number_in_name(std::string_view file, std::string_view end);
+
+/// The first LSN in NAME-<first LSN>.wal.
 [[nodiscard]] std::optional<std::uint64_t> segment_first_lsn(std::string_view file);
 
 /// The segment files of a store, by their first LSN. Only names are looked at.

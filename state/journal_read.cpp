@@ -234,19 +234,19 @@ Result<void> copy_to_quarantine(Disk& disk, const Tear& tear, ByteView bytes) {
 
 }  // namespace
 
-std::optional<std::uint64_t> segment_first_lsn(std::string_view file) {
-  if (file.size() <= kSegmentEnd.size() || file.substr(file.size() - kSegmentEnd.size()) != kSegmentEnd) {
-    return std::nullopt;
-  }
-  file.remove_suffix(kSegmentEnd.size());
+std::optional<std::uint64_t> number_in_name(std::string_view file, std::string_view end) {
+  if (file.size() <= end.size() || file.substr(file.size() - end.size()) != end) return std::nullopt;
+  file.remove_suffix(end.size());
   const std::size_t dash = file.rfind('-');
   if (dash == std::string_view::npos || dash == 0) return std::nullopt;
   const std::string_view digits = file.substr(dash + 1);
-  std::uint64_t lsn = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), lsn);
-  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
-  return lsn;
+  std::uint64_t number = 0;
+  const auto [stopped, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error != std::errc{} || stopped != digits.data() + digits.size()) return std::nullopt;
+  return number;
 }
+
+std::optional<std::uint64_t> segment_first_lsn(std::string_view file) { return number_in_name(file, kSegmentEnd); }
 
 bool JournalEnd::unclean() const {
   if (TAP_SEEDED(append_after_tear)) return false;

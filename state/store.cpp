@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <limits>
 
 #include "state/base/seeded.hpp"
@@ -26,18 +25,8 @@ bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
-/// The generation in NAME-<generation>.tap, if `file` has that shape.
-std::optional<std::uint64_t> generation_of(std::string_view file) {
-  if (!ends_with(file, kArchiveEnd)) return std::nullopt;
-  file.remove_suffix(kArchiveEnd.size());
-  const std::size_t dash = file.rfind('-');
-  if (dash == std::string_view::npos || dash == 0) return std::nullopt;
-  const std::string_view digits = file.substr(dash + 1);
-  std::uint64_t generation = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), generation);
-  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
-  return generation;
-}
+/// The generation in NAME-<generation>.tap.
+std::optional<std::uint64_t> generation_of(std::string_view file) { return number_in_name(file, kArchiveEnd); }
 
 std::string file_of(const Archive& archive) {
   return archive.definition.name + "-" + std::to_string(archive.generation) + std::string(kArchiveEnd);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "services/kind.hpp"
+#include "services/store_view.hpp"
 #include "state/lock.hpp"
 #include "state/store.hpp"
 #include "state/text.hpp"
@@ -63,6 +64,14 @@ struct LockedStore {
   state::StoreLock lock;
 };
 [[nodiscard]] Result<LockedStore> lock_store(const std::string& directory);
+/// The same with what it would give to the next start, for a change of it. Errors: damaged too.
+struct ChangeableStore {
+  LockedStore locked;
+  services::StoreView view;
+};
+[[nodiscard]] Result<ChangeableStore> open_for_change(const std::string& directory, const services::Registry& kinds);
+/// Makes `next` the store's newest generation, after settling what recovery would settle.
+[[nodiscard]] Result<state::StoredArchive> save_change(ChangeableStore& changeable, state::Archive next);
 /// The pid of the tapd that uses the store, if one does.
 [[nodiscard]] std::optional<int> running_pid(const std::string& directory);
 /// The state types of the known kinds.

@@ -1,6 +1,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "state/files.hpp"
 #include "tools/tap/commands.hpp"
 
@@ -43,6 +45,23 @@ Result<LockedStore> lock_store(const std::string& directory) {
   Result<state::StoreLock> lock = state::StoreLock::acquire(store->directory(), directory);
   if (!lock) return std::move(lock).error();
   return LockedStore{std::move(store).value(), std::move(lock).value()};
+}
+
+Result<ChangeableStore> open_for_change(const std::string& directory, const services::Registry& kinds) {
+  Result<LockedStore> locked = lock_store(directory);
+  if (!locked) return std::move(locked).error();
+  Result<services::StoreView> view = services::view_store(locked->store, kinds);
+  if (!view) return std::move(view.error()).with(directory);
+  if (view->damage) return std::move(*view->damage).with(directory);
+  return ChangeableStore{std::move(locked).value(), std::move(view).value()};
+}
+
+Result<state::StoredArchive> save_change(ChangeableStore& changeable, state::Archive next) {
+  state::Store& store = changeable.locked.store;
+  const services::StoreView& view = changeable.view;
+  next.epoch = std::max(next.epoch, view.end.epoch) + 1;
+  if (Result<void> settled = store.settle(view.stored.archive, view.end); !settled) return std::move(settled).error();
+  return store.save(std::move(next));
 }
 
 std::optional<int> running_pid(const std::string& directory) {

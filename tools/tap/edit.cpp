@@ -161,12 +161,9 @@ Result<bool> edit_archive(state::Archive& archive, const EditOptions& options, c
 }
 
 Result<void> edit_store(const std::string& directory, const EditOptions& options, const services::Registry& kinds) {
-  Result<LockedStore> locked = lock_store(directory);
-  if (!locked) return std::move(locked).error();
-  state::Store& store = locked->store;
-  Result<services::StoreView> view = services::view_store(store, kinds);
-  if (!view) return std::move(view.error()).with(directory);
-  if (view->damage) return std::move(*view->damage).with(directory);
+  Result<ChangeableStore> changeable = open_for_change(directory, kinds);
+  if (!changeable) return std::move(changeable).error();
+  const services::StoreView* view = &changeable->view;
   state::Archive next = state::successor(view->present, view->stored.digest);
   Result<bool> edited = edit_archive(next, options, kinds);
   if (!edited) return std::move(edited).error();
@@ -174,12 +171,10 @@ Result<void> edit_store(const std::string& directory, const EditOptions& options
     std::printf("%s: nothing has changed\n", directory.c_str());
     return {};
   }
-  next.epoch = std::max(next.epoch, view->end.epoch) + 1;
-  if (Result<void> settled = store.settle(view->stored.archive, view->end); !settled) return settled;
-  Result<state::StoredArchive> saved = store.save(next);
+  Result<state::StoredArchive> saved = save_change(*changeable, std::move(next));
   if (!saved) return std::move(saved.error()).with(directory);
   // The journal knows nothing of this change: nobody may come to the newest state from an older one.
-  if (Result<void> aside = store.set_older_aside("`tap edit` has changed what follows it"); !aside) return aside;
+  if (Result<void> aside = changeable->locked.store.set_older_aside("`tap edit` has changed what follows it"); !aside) return aside;
   std::printf("%s: this is generation %llu now; what was before is in quarantine/\n", directory.c_str(),
               static_cast<unsigned long long>(saved->archive.generation));
   return {};

@@ -7,12 +7,9 @@
 namespace tap::tools {
 
 Result<void> purge(const std::string& directory, const std::string& service, const services::Registry& kinds) {
-  Result<LockedStore> locked = lock_store(directory);
-  if (!locked) return std::move(locked).error();
-  state::Store& store = locked->store;
-  Result<services::StoreView> view = services::view_store(store, kinds);
-  if (!view) return std::move(view.error()).with(directory);
-  if (view->damage) return std::move(*view->damage).with(directory);
+  Result<ChangeableStore> changeable = open_for_change(directory, kinds);
+  if (!changeable) return std::move(changeable).error();
+  const services::StoreView* view = &changeable->view;
   if (view->present.definition.find(service) != nullptr) {
     return Error{Fault::cannot_create, "service '" + service +
                                            "' was configured when the store was last used: start tapd once without it, "
@@ -25,8 +22,7 @@ Result<void> purge(const std::string& directory, const std::string& service, con
   if (states + changes == 0) {
     return Error{Fault::no_input, directory + " keeps nothing for a service '" + service + "' (`tap list` shows what it keeps)"};
   }
-  if (Result<void> settled = store.settle(view->stored.archive, view->end); !settled) return settled;
-  Result<state::StoredArchive> saved = store.save(next);
+  Result<state::StoredArchive> saved = save_change(*changeable, std::move(next));
   if (!saved) return std::move(saved.error()).with(directory);
   std::printf("%s: purged '%s'; this is generation %llu now. The generation before it still has it, until the next one\n",
               directory.c_str(), service.c_str(), static_cast<unsigned long long>(saved->archive.generation));
