@@ -182,7 +182,7 @@ void Reactor::settle() {
 }
 
 void Reactor::settle_if_due() {
-  if (dirty_.empty()) return;
+  if (dirty_.size() < kSettleFrom) return;  // so few are not worth looking at the clock
   const std::uint64_t now_us = uv_hrtime() / 1000;
   if (busy_since_us_ == 0) busy_since_us_ = now_us;
   else if (now_us - busy_since_us_ >= settle_after_us_) settle();

@@ -39,6 +39,7 @@ class Reactor {
   /// Kept for reuse: so many output buffers, none larger than this.
   static constexpr std::size_t kBuffersMax = 64;
   static constexpr std::uint64_t kSettleAfterUs = 250;
+  static constexpr std::size_t kSettleFrom = 16;
   static constexpr std::size_t kBufferBytesMax = std::size_t{16} * 1024;
 
   explicit Reactor(LogSink& log, const Clock& clock = system_clock());

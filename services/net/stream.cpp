@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <exception>
 
 #include "services/net/address.hpp"
@@ -104,6 +105,7 @@ Result<void> StreamTransport::accept(uv_stream_s* listener, StreamKind kind) {
 
 void StreamTransport::start(std::unique_ptr<Protocol> protocol) {
   TAP_ASSERT(box_ != nullptr && protocol != nullptr);
+  TAP_ASSERT(uv_fileno(&box_->handle, &fd_) == 0);
   protocol_ = std::move(protocol);
   protocol_->attach(*this);
   call_protocol([this] { protocol_->connection_made(); });
@@ -214,22 +216,32 @@ void StreamTransport::account_held() {
   held_accounted_ = held_now;
 }
 
+/// What the kernel takes at once, by the shortest way: uv_try_write would come to write(2) in the end, which does more than
+/// send(2) for a socket. A negative answer is libuv's error code.
+ssize_t StreamTransport::send_now(const char* bytes, std::size_t size) const {
+  for (;;) {
+    const ssize_t sent = ::send(fd_, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) return sent;
+    if (errno == EINTR) continue;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : uv_translate_sys_error(errno);
+  }
+}
+
 void StreamTransport::flush() {
   dirty_ = false;
   if (box_ == nullptr || writing_bytes_ != 0) return;
   const std::size_t may = sendable();
   if (may != 0) {
-    uv_buf_t buffer = uv_buf_init(out_.data() + out_sent_, static_cast<unsigned>(may));
-    const int sent = uv_try_write(&box_->stream, &buffer, 1);
-    if (sent < 0 && sent != UV_EAGAIN) {
-      end(uv_failure(sent, "writing"));
+    const ssize_t sent = send_now(out_.data() + out_sent_, may);
+    if (sent < 0) {
+      end(uv_failure(static_cast<int>(sent), "writing"));
       return;
     }
     if (sent > 0) {
       owner_.stream_active(*this);
       out_sent_ += static_cast<std::size_t>(sent);
     }
-    const std::size_t rest = may - static_cast<std::size_t>(std::max(sent, 0));
+    const std::size_t rest = may - static_cast<std::size_t>(sent);
     if (rest != 0) {
       send_piece(rest);
       return;

@@ -110,6 +110,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void gate_passed() override;
   void mark();
   [[nodiscard]] std::size_t sendable();
+  [[nodiscard]] ssize_t send_now(const char* bytes, std::size_t size) const;
   void account_held();
   void send_piece(std::size_t bytes_max);
   void written(std::size_t bytes, int status);
@@ -127,6 +128,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   Reactor& reactor_;
   StreamOwner& owner_;
   Box* box_ = nullptr;
+  int fd_ = -1;  ///< the handle's, from start() on; valid as long as box_ is there
   std::unique_ptr<Protocol> protocol_;
   std::string out_;
   std::size_t out_sent_ = 0;  ///< of out_, from its beginning
