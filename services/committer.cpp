@@ -12,6 +12,11 @@ constexpr char kWho[] = "journal";
 /// How much the newest sync counts in the average.
 constexpr double kNewestWeight = 0.1;
 constexpr std::uint64_t kWorkPerSync = 3;
+/// In a busy time that keeps the syncs in the thread, one of so many is made in the loop.
+constexpr std::uint64_t kBatchesPerLook = 64;
+/// On a slow disk, so much of a sync's time is given to those who were just answered: what they ask next goes into the
+/// same batch as what has come meanwhile, and all are answered once per sync, not half of them (PostgreSQL's commit_delay).
+constexpr double kGatherPart = 8;
 /// An introduction of every service, at the very most.
 constexpr std::size_t kIntroductionBytesMax = 600;
 /// What a state may have grown by since it was last asked for its bytes.
@@ -168,7 +173,8 @@ Result<void> Committer::close_batch() {
 bool Committer::in_thread() const { return place_ == Place::adaptive ? in_thread_now_ : place_ == Place::thread; }
 
 void Committer::turn_end() {
-  if (urgent_ && !in_flight_ && !broken_) commit();
+  if (in_flight_ && done_.load(std::memory_order_acquire)) finish_in_flight();
+  if (urgent_ && !in_flight_ && !broken_ && !gathering_.active()) commit();
 }
 
 void Committer::commit() {
@@ -197,16 +203,19 @@ void Committer::write_in_flight() {
   }
   const std::size_t taken = state::padded_batch_bytes(flight_.records.size(), state::kSegmentDataOffset);
   room_ -= std::min(room_, taken);
+  done_.store(false, std::memory_order_relaxed);
   committing_.run([this, write, alive = alive_] {
     write();
+    done_.store(true, std::memory_order_release);
     reactor_.post([this, alive] {
-      if (*alive && in_flight_) finish_in_flight();
+      if (*alive && in_flight_ && done_.load(std::memory_order_acquire)) finish_in_flight();
     });
   });
 }
 
 void Committer::finish_in_flight() {
   TAP_ASSERT(in_flight_ && result_.has_value());
+  done_.store(false, std::memory_order_relaxed);
   const Result<void> result = std::move(*result_);
   result_.reset();
   room_ = writer_->room();
@@ -222,12 +231,21 @@ void Committer::finish_in_flight() {
     return;
   }
   if (full_) set_roomy();
-  sync_us_ += (took_us_ - sync_us_) * kNewestWeight;
-  if (sync_us_ > kSlowSyncUs) in_thread_now_ = true;
-  if (sync_us_ < kFastSyncUs) in_thread_now_ = false;
+  choose_place(was_barrier ? 0 : static_cast<double>(flight_.lsn_count));
   // A turn that answers many is cut into pieces, each with a sync; none so small that syncing would be most of the work.
   reactor_.settle_after(std::max(net::Reactor::kSettleAfterUs, static_cast<std::uint64_t>(sync_us_) * kWorkPerSync));
   if (!was_barrier) written();
+}
+
+/// For the next batch. What a sync takes is known well only from the loop (the thread's also waits for a processor), so
+/// that now and then a batch of a busy time is written there to see.
+void Committer::choose_place(double changes) {
+  sync_us_ += (took_us_ - sync_us_) * kNewestWeight;
+  if (!in_thread()) loop_sync_us_ += (took_us_ - loop_sync_us_) * kNewestWeight;
+  changes_per_batch_ += (changes - changes_per_batch_) * kNewestWeight;
+  slow_ = sync_us_ > (slow_ ? kFastSyncUs : kSlowSyncUs);
+  const bool busy = changes_per_batch_ > kManyChanges && loop_sync_us_ > kMiddlingSyncUs;
+  in_thread_now_ = slow_ || (busy && batches_ % kBatchesPerLook != 0);
 }
 
 void Committer::written() {
@@ -236,6 +254,9 @@ void Committer::written() {
   flight_.records.clear();
   if (open_.records.capacity() == 0) open_.records.swap(flight_.records);  // its memory serves again
   last_write_ms_ = reactor_.now_ms();
+  if (slow_ && changes_per_batch_ > kManyChanges) {
+    gathering_ = reactor_.call_later(static_cast<std::uint64_t>(sync_us_ / kGatherPart / 1000) + 1, [] {});
+  }
   arm_barrier();
   if (supply_.ready_bytes() == 0) prepare_spare();
   pass(durable_lsn_);

@@ -380,3 +380,27 @@ TEST_CASE("committer: a slow disk moves the sync to a thread, so that the loop g
     return world.committer->status().find("in the loop") != std::string::npos;
   }));
 }
+
+TEST_CASE("committer: on a slow disk the next batch waits a little for those who were just answered") {
+  World world(Committer::Place::adaptive);
+  world.disk.hook = [&](const std::string& operation, const std::string&) {
+    if (operation != "sync") return 0;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(80);  // as above
+    while (std::chrono::steady_clock::now() < end) continue;
+    return kPretend;
+  };
+  std::uint64_t changes = 0;
+  const auto record = [&](std::uint64_t times) {
+    changes += times;
+    for (; times > 0; --times) world.first.record(Probed{});
+  };
+  const auto all_durable = [&] { return world.committer->durable_lsn() == changes; };
+  record(500);
+  REQUIRE(world.loop.turn_until(all_durable));
+  record(1);
+  world.loop.turn(2);  // the next one comes some turns later
+  record(1);
+  world.loop.clock.advance(10);
+  REQUIRE(world.loop.turn_until(all_durable));
+  CHECK(world.committer->status().find(" 2 batches") != std::string::npos);
+}

@@ -4,6 +4,7 @@ The server runs on one processor and the load on another; both sides are measure
 this machine and this minute; the ratios are what is kept."""
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -15,13 +16,14 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 from rig import ROOT, STOP_TIMEOUT_S, RedisServer, Rig, Server, Total, Trouble, compare, scratch
 
 LISTEN = ["--listen", "tcp:0:interface=127.0.0.1"]
 QUIET = ["--log-level", "warning"]
-ROUNDS = {"durable": 7, "echo": 9, "fibonacci": 5, "memory": 5, "start": 21}
+ROUNDS = {"durable": 7, "echo": 9, "fibonacci": 5, "memory": 5, "start": 21, "sync": 5}
 ROUNDS_MIN = 5  # fewer are only for trying the bench itself
 
 ECHO_SLICES = 16  # of one round, per server
@@ -49,6 +51,11 @@ DURABLE_CASES = (  # connections, requests in flight on each, wanted ratio to Re
     (50, 16, 2.5),
 )
 DURABLE_OFF_RATIO_MIN = 0.97
+
+SYNC_PLACES = ("loop", "thread", "adaptive")
+SYNC_CASES = ((1, 1), (50, 1), (50, 16))
+SYNC_DELAYS_MS = (0, 20)
+SYNC_SLICE_S = 0.4
 
 MEMORY_CONNECTIONS = 5000
 DESCRIPTORS_SPARE = 200
@@ -154,6 +161,76 @@ def durable(rig, options):
     print(f"{what}: tapd with a store, and with -o")
     compare(rig, what, "without a store", (durable_off_round(rig, options.seconds) for _ in range(options.rounds)),
             DURABLE_OFF_RATIO_MIN)
+
+
+# sync
+
+SYNC_CONFIG = """
+[application]
+name = "Sync"
+[[service]]
+name = "sequence"
+kind = "sequence"
+listen = ["tcp:0:interface=127.0.0.1"]
+[[service]]
+name = "echo"
+kind = "echo"
+listen = ["unix:echo.sock"]
+"""
+
+
+def echo_p99_ms(directory, going):
+    """Of a client of the other service in the same process, asking one thing after the other as long as it is going."""
+    took = []
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(directory / "echo.sock"))
+        while going() or not took:
+            begin = time.monotonic()
+            client.sendall(b"x")
+            client.recv(1)
+            took.append(time.monotonic() - begin)
+    return sorted(took)[len(took) * 99 // 100] * 1000
+
+
+def sync_slice(rig, server, connections, depth):
+    """Requests a second, their p99, and the p99 of the echo beside them; both in ms."""
+    report = []
+    load = threading.Thread(target=lambda: report.append(rig.load(
+        server, "--mode", "ask", "--text", "NEXT c", "--connections", connections, "--depth", depth, "--warmup", 0.2,
+        "--seconds", SYNC_SLICE_S)))
+    load.start()
+    beside = echo_p99_ms(server.directory, load.is_alive)
+    load.join()
+    return report[0]["requests_per_second"], report[0]["p99_us"] / 1000, beside
+
+
+def sync(rig, options):
+    faults = options.build_dir / "torture/libtap_faults.so"
+    if not faults.exists():
+        raise Trouble(f"needs {faults} (tools/build --tests makes it)")
+    print("where the journal is synced: `sequence` under load, and one client of `echo` in the same process")
+    print(f"  {'each sync takes':<16} {'clients':>8}  {'in the':<9} {'requests/s':>11}  {'p99 ms':>7}  {'echo p99 ms':>11}")
+    for delay_ms in SYNC_DELAYS_MS:
+        with contextlib.ExitStack() as ending:
+            servers = {}
+            for place in SYNC_PLACES:
+                directory = ending.enter_context(scratch())
+                (directory / "sync.toml").write_text(SYNC_CONFIG, encoding="ascii")
+                words = ["env", f"LD_PRELOAD={faults}", f"TAPD_TORTURE_STORE={directory}/Sync.state",
+                         f"TAPD_TORTURE_DELAY_MS={delay_ms}", f"TAPD_TORTURE_SWITCH={directory}/sync.toml",
+                         f"TAPD_SYNC_IN={place}"]
+                servers[place] = ending.enter_context(
+                    Server(rig, [*words, rig.tapd, "-n", "--no-keeper", "-c", "sync.toml", *QUIET], directory))
+            for connections, depth in SYNC_CASES:
+                seen = {place: [] for place in SYNC_PLACES}
+                for number in range(options.rounds):
+                    for place in SYNC_PLACES if number % 2 == 0 else reversed(SYNC_PLACES):
+                        seen[place].append(sync_slice(rig, servers[place], connections, depth))
+                for place in SYNC_PLACES:
+                    rate, p99, beside = (statistics.median(column) for column in zip(*seen[place]))
+                    disk = f"{delay_ms} ms longer" if delay_ms else "as it is"
+                    print(f"  {disk:<16} {f'{connections}x{depth}':>8}  {place:<9} {rate:>11,.0f}  {p99:>7.1f}  {beside:>11.2f}",
+                          flush=True)
 
 
 # fibonacci
@@ -372,7 +449,8 @@ def parse(arguments):
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
     parser.add_argument("what", choices=ROUNDS, help="durable: every reply synced, against Redis; echo: against a raw epoll server; fibonacci: against "
                         "Twisted; "
-                        "memory: idle, and per connection; start: from exec to the first answer")
+                        "memory: idle, and per connection; start: from exec to the first answer; "
+                        "sync: the journal synced in the loop and in a thread")
     parser.add_argument("--rounds", type=int, help="default: " + ", ".join(f"{what} {rounds}" for what, rounds in ROUNDS.items()))
     parser.add_argument("--seconds", type=float, default=ECHO_SLICE_S,
                         help="durable and echo: one of the turns that each server has in a round (%(default)s)")
@@ -400,7 +478,7 @@ def main():
     rig.check_binaries()
     if os.getloadavg()[0] > 0.7:
         print(f"note: the machine is busy (load {os.getloadavg()[0]:.1f}), the numbers will scatter")
-    {"durable": durable, "echo": echo, "fibonacci": fibonacci, "memory": memory, "start": start}[options.what](rig, options)
+    {"durable": durable, "echo": echo, "fibonacci": fibonacci, "memory": memory, "start": start, "sync": sync}[options.what](rig, options)
     if rig.missed:
         print(f"missed: {'; '.join(rig.missed)}")
     return 1 if rig.missed and options.must_reach else 0
