@@ -13,6 +13,16 @@
 
 namespace tap::net {
 
+/// What TLS knows of a connection. Lifetime: of the connection.
+struct TlsInfo {
+  std::string version;         ///< "TLSv1.3"
+  std::string cipher;          ///< "TLS_AES_256_GCM_SHA384"
+  std::string alpn;            ///< what both chose, or empty
+  std::string server_name;     ///< what the client asked for (SNI), or empty
+  std::string peer_subject;    ///< of the peer's verified certificate, "CN=me,O=us" (RFC 2253); empty without one
+  bool resumed = false;        ///< an earlier session goes on
+};
+
 /// One connection's bytes. Thread: the loop's. Nothing here calls back into the protocol before it returns.
 class Transport {
  public:
@@ -43,6 +53,8 @@ class Transport {
   [[nodiscard]] virtual bool ending() const = 0;
   /// "127.0.0.1:40123" or "unix" (standard input too): for the log.
   [[nodiscard]] virtual std::string peer() const = 0;
+  /// nullptr: it is not encrypted.
+  [[nodiscard]] virtual const TlsInfo* tls() const { return nullptr; }
 };
 
 /// What one connection means. All calls come from the loop; an exception from any of them is logged with the service's
@@ -61,6 +73,8 @@ class Protocol {
   virtual void end_received() { transport().lose_connection(); }
   /// After congested() was true: there is room again.
   virtual void output_drained() {}
+  /// A stop ends this connection: every answer that was owed is out. What is written now is still sent, before the end.
+  virtual void before_stop() {}
   /// The last call, whoever ended the connection.
   virtual void connection_lost(const Error& reason) { (void)reason; }
   /// Whether complete requests that were received still wait for their answer; a stop waits for them.

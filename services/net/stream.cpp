@@ -316,7 +316,16 @@ void StreamTransport::after_output() {
     if (uv_fileno(&box_->handle, &fd) == 0) ::shutdown(fd, SHUT_WR);
     if (read_ended_) end(Error{Fault::unavailable, "both sides have ended the connection"});
   }
-  if (draining_ && phase_ == Phase::open && !protocol_->owes_answer()) end_gently("the service stops");
+  if (draining_ && phase_ == Phase::open && !protocol_->owes_answer()) end_drained();
+}
+
+/// Once what was owed is sent, the protocol may say a last thing; then this comes again.
+void StreamTransport::end_drained() {
+  if (!std::exchange(stop_told_, true)) {
+    call_protocol([this] { protocol_->before_stop(); });
+    if (phase_ == Phase::open && (unsent_bytes() != 0 || held())) return;
+  }
+  if (phase_ == Phase::open) end_gently("the service stops");
 }
 
 void StreamTransport::lose_connection() {

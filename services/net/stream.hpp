@@ -117,6 +117,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void received(std::string_view data);
   void read_failed(int status);
   void after_output();
+  void end_drained();
   void update_reading();
   void end(Error reason);
   void end_gently(std::string_view why);
@@ -150,6 +151,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   bool half_close_wanted_ = false;
   bool half_closed_ = false;
   bool draining_ = false;
+  bool stop_told_ = false;
   bool aborted_ = false;
 };
 

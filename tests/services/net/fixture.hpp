@@ -45,6 +45,7 @@ struct Script {
   std::function<void(net::Transport&)> drained;
   std::function<void(net::Transport&, const Error&)> lost;
   std::function<bool()> owes;
+  std::function<void(net::Transport&)> stop;
 };
 
 class ScriptedProtocol final : public net::Protocol {
@@ -66,6 +67,9 @@ class ScriptedProtocol final : public net::Protocol {
   }
   void connection_lost(const Error& reason) override {
     if (script_.lost) script_.lost(transport(), reason);
+  }
+  void before_stop() override {
+    if (script_.stop) script_.stop(transport());
   }
   [[nodiscard]] bool owes_answer() const override { return script_.owes && script_.owes(); }
 

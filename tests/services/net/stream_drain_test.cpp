@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -201,4 +202,49 @@ TEST_CASE("drain: a listener that drains accepts no more") {
   loop.turn(3);
   CHECK(server.counts().open == 1);
   CHECK(!can_connect(server.port()));
+}
+
+TEST_CASE("drain: a protocol may say a last thing, once, after what it owed and before the end") {
+  Loop loop;
+  int told = 0;
+  bool owes = true;
+  Script script;
+  Transport* transport = nullptr;
+  script.made = [&](Transport& made) { transport = &made; };
+  script.owes = [&] { return owes; };
+  script.stop = [&](Transport& from) {
+    ++told;
+    from.write("</hits>");
+  };
+  LoneStream lone(loop, script);
+  lone.stream().drain();
+  loop.turn(3);
+  CHECK(told == 0);
+  owes = false;
+  transport->write("answer ");
+  REQUIRE(loop.turn_until([&] { return lone.peer().read_now(), lone.peer().gone(); }));
+  CHECK(lone.peer().received() == "answer </hits>");
+  CHECK(lone.peer().ended());
+  CHECK(told == 1);
+}
+
+TEST_CASE("drain: a protocol that ends its connection itself, or throws, when it hears of the stop does no harm") {
+  Loop loop;
+  Script polite;
+  polite.stop = [](Transport& from) {
+    from.write("bye");
+    from.lose_connection();
+  };
+  LoneStream ended(loop, polite);
+  ended.stream().drain();
+  REQUIRE(loop.turn_until([&] { return ended.peer().read_now(), ended.peer().gone(); }));
+  CHECK(ended.peer().received() == "bye");
+  CHECK(ended.ended == 1);
+  Script rude;
+  rude.stop = [](Transport&) { throw std::runtime_error("not now"); };
+  LoneStream thrown(loop, rude);
+  thrown.stream().drain();
+  REQUIRE(loop.turn_until([&] { return thrown.peer().read_now(), thrown.peer().gone(); }));
+  CHECK(thrown.ended == 1);
+  CHECK(loop.log.count("not now") == 1);
 }
