@@ -5,8 +5,41 @@
 #include <sys/un.h>
 
 #include <cstddef>
+#include <cstring>
+
+#include "state/base/assert.hpp"
 
 namespace tap::net {
+
+std::string SocketAddress::text() const { return address_text(raw(), length); }
+
+std::optional<SocketAddress> SocketAddress::numeric(const std::string& address, std::uint16_t port) {
+  SocketAddress made;
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&made.storage);
+  if (::inet_pton(AF_INET, address.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    made.length = sizeof *v4;
+    return made;
+  }
+  made = {};
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&made.storage);
+  if (::inet_pton(AF_INET6, address.c_str(), &v6->sin6_addr) != 1) return std::nullopt;
+  v6->sin6_family = AF_INET6;
+  v6->sin6_port = htons(port);
+  made.length = sizeof *v6;
+  return made;
+}
+
+SocketAddress SocketAddress::unix_socket(const std::string& path) {
+  SocketAddress made;
+  auto* local = reinterpret_cast<sockaddr_un*>(&made.storage);
+  TAP_ASSERT(path.size() < sizeof local->sun_path);
+  local->sun_family = AF_UNIX;
+  std::memcpy(local->sun_path, path.c_str(), path.size() + 1);
+  made.length = sizeof *local;
+  return made;
+}
 
 std::string address_text(const sockaddr* address, socklen_t length) {
   char text[INET6_ADDRSTRLEN] = "?";

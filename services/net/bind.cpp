@@ -57,13 +57,15 @@ Address address_of(const Endpoint& endpoint) {
 }
 
 std::string bound_text(const Endpoint& endpoint, int fd) {
-  if (endpoint.type == Endpoint::Type::unix_socket) return "unix:" + endpoint.path;
+  if (endpoint.type == Endpoint::Type::unix_socket) return endpoint_prefix(endpoint) + "unix:" + endpoint.path;
   Address address;
   address.length = sizeof address.storage;
   if (::getsockname(fd, address.raw(), &address.length) != 0) return endpoint.text;
-  std::string text = address_text(address.raw(), address.length);
-  if (address.raw()->sa_family == AF_UNIX) return text;
-  return (address.raw()->sa_family == AF_INET6 ? "tcp6:" : "tcp:") + text;
+  const std::string text = address_text(address.raw(), address.length);
+  const std::string prefix = endpoint_prefix(endpoint);
+  if (address.raw()->sa_family == AF_UNIX) return prefix + text;
+  if (endpoint.type == Endpoint::Type::tcp || endpoint.type == Endpoint::Type::tcp6) return prefix + text;
+  return prefix + (address.raw()->sa_family == AF_INET6 ? "tcp6:" : "tcp:") + text;
 }
 
 Result<BoundEndpoint> bind_tcp(const Endpoint& endpoint) {
@@ -120,7 +122,7 @@ Result<BoundEndpoint> bind_unix(const Endpoint& endpoint, const std::optional<So
   }
   struct stat made {};
   if (::lstat(endpoint.path.c_str(), &made) != 0) return failed(endpoint, "look at the socket file of");
-  return BoundEndpoint{endpoint, std::move(fd), "unix:" + endpoint.path, made.st_dev, made.st_ino, made.st_mtim};
+  return BoundEndpoint{endpoint, std::move(fd), bound_text(endpoint, -1), made.st_dev, made.st_ino, made.st_mtim};
 }
 
 Result<BoundEndpoint> take_fd(const Endpoint& endpoint) {
@@ -141,7 +143,8 @@ Result<BoundEndpoint> take_fd(const Endpoint& endpoint) {
 
 }  // namespace
 
-Result<BoundEndpoint> bind_endpoint(const Endpoint& endpoint, const std::optional<SocketOwner>& owner) {
+Result<BoundEndpoint> bind_endpoint(const Endpoint& endpoint, const std::optional<SocketOwner>& owner,
+                                    const InheritedSockets& inherited) {
   switch (endpoint.type) {
     case Endpoint::Type::tcp:
     case Endpoint::Type::tcp6:
@@ -150,10 +153,23 @@ Result<BoundEndpoint> bind_endpoint(const Endpoint& endpoint, const std::optiona
       return bind_unix(endpoint, owner);
     case Endpoint::Type::fd:
       return take_fd(endpoint);
+    case Endpoint::Type::systemd: {
+      Result<int> fd = inherited.find(endpoint);
+      if (!fd) return std::move(fd).error();
+      Endpoint found = endpoint;
+      found.fd = *fd;
+      return take_fd(found);
+    }
     case Endpoint::Type::stdio:
       return BoundEndpoint{endpoint, Fd(), "stdio:", 0, 0, {}};
   }
   return Error{Fault::internal, "an endpoint of no type"};
+}
+
+bool BoundEndpoint::is_local() const {
+  int domain = 0;
+  socklen_t length = sizeof domain;
+  return ::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
 }
 
 void unlink_endpoint(const BoundEndpoint& bound) {

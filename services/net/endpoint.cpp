@@ -5,61 +5,28 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
+#include "services/net/endpoint_fields.hpp"
 #include "state/base/suggest.hpp"
 
 namespace tap::net {
 namespace {
 
-constexpr std::array kTypes{"tcp", "tcp6", "unix", "fd", "stdio"};
-constexpr std::array kPlannedTypes{"tls", "ssl", "systemd", "haproxy"};
+/// In the order of Endpoint::Type; what follows is made of these.
+constexpr std::array kTypes{"tcp", "tcp6", "unix", "fd", "stdio", "systemd"};
+constexpr std::array kComposedTypes{"tls", "ssl", "haproxy"};
 constexpr unsigned kBacklogMax = 65'535;
+constexpr unsigned kSystemdIndexMax = 4'095;
+constexpr std::size_t kAlpnNamesMax = 16;
+constexpr std::size_t kAlpnBytesMax = 255;
 
-Error wrong(std::string_view text, const std::string& why) {
-  return Error{Fault::config, "endpoint '" + std::string(text) + "': " + why};
-}
+using Fields = EndpointFields;
+
+Error wrong(std::string_view text, const std::string& why) { return endpoint_error(text, why); }
 
 std::optional<unsigned> parse_number(std::string_view digits, int base, unsigned max) {
-  unsigned number = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, base);
-  if (error != std::errc{} || end != digits.data() + digits.size() || number > max) return std::nullopt;
-  return number;
+  return endpoint_number(digits, base, max);
 }
-
-/// Takes what it understands out of a text; what is left at the end is an error.
-class Fields {
- public:
-  Fields(std::string_view text, EndpointText parts) : text_(text), parts_(std::move(parts)) {}
-
-  Result<std::string> value(const char* what) {
-    if (parts_.values.empty() || parts_.values.front().empty()) return wrong(text_, std::string("it needs ") + what);
-    std::string value = parts_.values.front();
-    parts_.values.erase(parts_.values.begin());
-    return value;
-  }
-  std::optional<std::string> option(const std::string& name) {
-    const auto found = parts_.options.find(name);
-    known_.push_back(name);
-    if (found == parts_.options.end()) return std::nullopt;
-    std::string value = found->second;
-    parts_.options.erase(found);
-    return value;
-  }
-  Result<void> nothing_left() {
-    if (!parts_.values.empty()) return wrong(text_, "'" + parts_.values.front() + "' is one value too many");
-    if (!parts_.options.empty()) {
-      const std::string& name = parts_.options.begin()->first;
-      return wrong(text_, "it has no option '" + name + "'" + did_you_mean(name, known_));
-    }
-    return {};
-  }
-
- private:
-  std::string_view text_;
-  EndpointText parts_;
-  std::vector<std::string> known_;
-};
 
 Result<void> take_backlog(Fields& fields, Endpoint& endpoint) {
   const auto text = fields.option("backlog");
@@ -72,19 +39,80 @@ Result<void> take_backlog(Fields& fields, Endpoint& endpoint) {
 }
 
 Result<void> take_tcp(Fields& fields, Endpoint& endpoint) {
-  const bool v6 = endpoint.type == Endpoint::Type::tcp6;
   Result<std::string> port_text = fields.value("a port, as in tcp:8888 (tcp:0 takes a free one)");
   if (!port_text) return std::move(port_text).error();
   const auto port = parse_number(*port_text, 10, 65'535);
   if (!port) return wrong(endpoint.text, "the port is a number from 0 to 65535, not '" + *port_text + "'");
   endpoint.port = static_cast<std::uint16_t>(*port);
   endpoint.interface = fields.option("interface").value_or("");
+  if (endpoint.tls && endpoint.interface.find(':') != std::string::npos) endpoint.type = Endpoint::Type::tcp6;
+  const bool v6 = endpoint.type == Endpoint::Type::tcp6;
   if (endpoint.interface.empty()) endpoint.interface = v6 ? "::" : "0.0.0.0";
   std::array<unsigned char, sizeof(in6_addr)> raw{};
   if (::inet_pton(v6 ? AF_INET6 : AF_INET, endpoint.interface.c_str(), raw.data()) != 1) {
     return wrong(endpoint.text, "interface is a numeric " + std::string(v6 ? "IPv6" : "IPv4") + " address, not '" +
                                     endpoint.interface + "'");
   }
+  return {};
+}
+
+Result<void> take_client_verify(Fields& fields, Endpoint& endpoint) {
+  using ClientVerify = TlsServerSettings::ClientVerify;
+  TlsServerSettings& tls = *endpoint.tls;
+  const auto verify = fields.option("clientVerify");
+  if (tls.client_ca.empty()) {
+    return verify ? wrong(endpoint.text, "clientVerify needs clientCA, the file with the roots") : Result<void>();
+  }
+  tls.client_verify = ClientVerify::require;
+  if (!verify || *verify == "require") return {};
+  if (*verify != "optional") return wrong(endpoint.text, "clientVerify is require or optional, not '" + *verify + "'");
+  tls.client_verify = ClientVerify::optional;
+  return {};
+}
+
+/// Twisted's words where it has them; the certificate may stand in the private key's file.
+Result<void> take_tls(Fields& fields, Endpoint& endpoint) {
+  TlsServerSettings& tls = endpoint.tls.emplace();
+  const struct {
+    const char* name;
+    std::string& into;
+  } files[] = {{"privateKey", tls.private_key},
+               {"certKey", tls.certificate},
+               {"extraCertChain", tls.extra_chain},
+               {"clientCA", tls.client_ca},
+               {"sni", tls.sni_directory}};
+  for (const auto& file : files) {
+    Result<std::string> path = fields.file(file.name);
+    if (!path) return std::move(path).error();
+    file.into = std::move(path).value();
+  }
+  if (tls.private_key.empty()) return wrong(endpoint.text, "it needs privateKey=FILE (PEM)");
+  if (tls.certificate.empty()) tls.certificate = tls.private_key;
+  if (const auto names = fields.option("alpn")) {
+    Result<std::vector<std::string>> alpn = split_alpn(endpoint.text, *names);
+    if (!alpn) return std::move(alpn).error();
+    tls.alpn = std::move(alpn).value();
+  }
+  return take_client_verify(fields, endpoint);
+}
+
+Result<void> take_systemd(Fields& fields, Endpoint& endpoint) {
+  endpoint.socket_name = fields.option("name").value_or("");
+  endpoint.socket_domain = fields.option("domain").value_or("");
+  const auto index = fields.option("index");
+  if (endpoint.socket_name.empty() && !index) {
+    return wrong(endpoint.text, "it needs name=NAME (FileDescriptorName= of the socket unit), or domain=INET:index=0");
+  }
+  const std::string& domain = endpoint.socket_domain;
+  if (!domain.empty() && domain != "INET" && domain != "INET6" && domain != "UNIX") {
+    return wrong(endpoint.text, "domain is INET, INET6 or UNIX, not '" + domain + "'");
+  }
+  if (!index) return {};
+  const auto number = parse_number(*index, 10, kSystemdIndexMax);
+  if (!number) {
+    return wrong(endpoint.text, "index is a number from 0 to " + std::to_string(kSystemdIndexMax) + ", not '" + *index + "'");
+  }
+  endpoint.socket_index = *number;
   return {};
 }
 
@@ -123,6 +151,8 @@ Result<void> take_fields(Fields& fields, Endpoint& endpoint) {
       return take_backlog(fields, endpoint);
     case Endpoint::Type::fd:
       return take_fd(fields, endpoint);
+    case Endpoint::Type::systemd:
+      return take_systemd(fields, endpoint);
     case Endpoint::Type::stdio:
       return {};
   }
@@ -168,25 +198,73 @@ Result<EndpointText> split_endpoint(std::string_view text) {
   return parts;
 }
 
+namespace {
+
+/// "haproxy:" and any other endpoint.
+Result<Endpoint> parse_proxied(std::string_view text) {
+  const std::string_view inner = text.substr(std::min(text.size(), text.find(':') + 1));
+  if (inner.empty() || inner == text) return wrong(text, "it needs the endpoint behind the proxy, as in haproxy:tcp:8888");
+  Result<Endpoint> endpoint = parse_endpoint(inner);
+  if (!endpoint) return endpoint;
+  if (endpoint->proxied) return wrong(text, "haproxy: stands twice; one proxy's header is read");
+  if (endpoint->type == Endpoint::Type::stdio) return wrong(text, "standard input has no proxy before it");
+  endpoint->proxied = true;
+  endpoint->text = text;
+  return endpoint;
+}
+
+}  // namespace
+
 Result<Endpoint> parse_endpoint(std::string_view text) {
   Result<EndpointText> parts = split_endpoint(text);
   if (!parts) return std::move(parts).error();
-  if (std::find(kPlannedTypes.begin(), kPlannedTypes.end(), parts->type) != kPlannedTypes.end()) {
-    return wrong(text, "endpoints of type '" + parts->type + "' are not served yet by this version");
-  }
-  const auto type = std::find(kTypes.begin(), kTypes.end(), parts->type);
+  if (parts->type == "haproxy") return parse_proxied(text);
+  const bool tls = parts->type == "tls" || parts->type == "ssl";
+  const auto type = tls ? kTypes.begin() : std::find(kTypes.begin(), kTypes.end(), parts->type);
   if (type == kTypes.end()) {
+    std::vector<std::string> known(kTypes.begin(), kTypes.end());
+    known.insert(known.end(), kComposedTypes.begin(), kComposedTypes.end());
     return wrong(text, "there is no endpoint type '" + parts->type +
-                           "' (endpoints look like tcp:8888 or unix:/run/x.sock)" +
-                           did_you_mean(parts->type, {kTypes.begin(), kTypes.end()}));
+                           "' (endpoints look like tcp:8888 or unix:/run/x.sock)" + did_you_mean(parts->type, known));
   }
   Endpoint endpoint;
   endpoint.type = static_cast<Endpoint::Type>(type - kTypes.begin());
   endpoint.text = text;
   Fields fields(text, std::move(parts).value());
+  if (tls) {
+    if (Result<void> taken = take_tls(fields, endpoint); !taken) return std::move(taken).error();
+  }
   if (Result<void> taken = take_fields(fields, endpoint); !taken) return std::move(taken).error();
   if (Result<void> empty = fields.nothing_left(); !empty) return std::move(empty).error();
   return endpoint;
+}
+
+Result<std::vector<std::string>> split_alpn(std::string_view text, const std::string& names) {
+  std::vector<std::string> all;
+  for (std::size_t begin = 0; begin <= names.size();) {
+    const std::size_t end = std::min(names.find(',', begin), names.size());
+    all.push_back(names.substr(begin, end - begin));
+    if (all.back().empty() || all.back().size() > kAlpnBytesMax || all.size() > kAlpnNamesMax) {
+      return wrong(text, "alpn is a list of at most " + std::to_string(kAlpnNamesMax) +
+                             " names with commas between, as in alpn=h2,http/1.1, not '" + names + "'");
+    }
+    begin = end + 1;
+  }
+  return all;
+}
+
+void TlsServerSettings::resolve(const std::string& directory) {
+  for (std::string* path : {&private_key, &certificate, &extra_chain, &client_ca, &sni_directory}) {
+    if (!path->empty() && path->front() != '/') path->insert(0, directory + "/");
+  }
+}
+
+std::string endpoint_prefix(const Endpoint& endpoint) {
+  std::string prefix = endpoint.proxied ? "haproxy:" : "";
+  if (endpoint.tls) return prefix + "tls:";
+  if (endpoint.type == Endpoint::Type::tcp) return prefix + "tcp:";
+  if (endpoint.type == Endpoint::Type::tcp6) return prefix + "tcp6:";
+  return prefix;
 }
 
 bool conflict(const Endpoint& a, const Endpoint& b) {
@@ -202,6 +280,8 @@ bool conflict(const Endpoint& a, const Endpoint& b) {
       return a.path == b.path;
     case Endpoint::Type::fd:
       return a.fd == b.fd;
+    case Endpoint::Type::systemd:
+      return a.socket_name == b.socket_name && a.socket_index == b.socket_index;
     case Endpoint::Type::stdio:
       return true;
   }

@@ -6,6 +6,10 @@
 //     tcp:PORT[:interface=ADDRESS][:backlog=N]        IPv4, all interfaces by default
 //     tcp6:PORT[:interface=ADDRESS][:backlog=N]       IPv6 only
 //     unix:PATH[:mode=660][:backlog=N]
+//     tls:PORT:privateKey=FILE[:certKey=FILE][...]    TLS over TCP; ssl: is the same; see TlsServerSettings
+//     systemd:name=NAME[:index=N]                     a listening socket of systemd's (sd_listen_fds(3)), by its name
+//     systemd:domain=INET:index=N                     the same, by its place; INET, INET6 or UNIX
+//     haproxy:ENDPOINT                                any of the others behind a proxy that tells who the client is
 //     fd:N                                            a listening socket that was inherited
 //     stdio:                                          one connection: standard input and output
 #pragma once
@@ -31,8 +35,28 @@ struct EndpointText {
 /// Errors: config, with a sentence that says which part is wrong.
 [[nodiscard]] Result<EndpointText> split_endpoint(std::string_view text);
 
+/// What a TLS server is made of: "tls:443:privateKey=K:certKey=C:extraCertChain=X:clientCA=A:clientVerify=optional:
+/// alpn=h2,http/1.1:sni=DIR".
+///
+/// `sni` is a directory with a file NAME.pem for each server name: key, certificate and chain in one. `_.example.org.pem`
+/// is for every name with one part before example.org. Who asks for none of them gets the certificate of certKey.
+struct TlsServerSettings {
+  enum class ClientVerify { none, optional, require };
+
+  std::string private_key;    ///< a file, PEM
+  std::string certificate;    ///< certKey: a file, PEM; the private key's file, when it is not given
+  std::string extra_chain;    ///< a file with the certificates between ours and the root, or empty
+  std::string client_ca;      ///< a file with the roots of the clients' certificates, or empty
+  ClientVerify client_verify = ClientVerify::none;  ///< with client_ca: require, unless it says otherwise
+  std::vector<std::string> alpn;                    ///< in our order of preference
+  std::string sni_directory;
+
+  /// Relative paths are taken from `directory`.
+  void resolve(const std::string& directory);
+};
+
 struct Endpoint {
-  enum class Type { tcp, tcp6, unix_socket, fd, stdio };
+  enum class Type { tcp, tcp6, unix_socket, fd, stdio, systemd };
   static constexpr int kDefaultBacklog = 511;
 
   Type type = Type::tcp;
@@ -42,11 +66,20 @@ struct Endpoint {
   std::string path;
   std::optional<unsigned> mode;  ///< of the socket file; unset: what the umask leaves of 0666
   int fd = -1;
+  std::string socket_name;    ///< systemd: FileDescriptorName=; empty: by place only
+  std::string socket_domain;  ///< systemd: "INET", "INET6", "UNIX"; empty: any
+  unsigned socket_index = 0;  ///< systemd: among those of that name, or of all
+  bool proxied = false;       ///< haproxy: each connection begins with a PROXY header
+  std::optional<TlsServerSettings> tls;
   int backlog = kDefaultBacklog;
 };
 
-/// Errors: config; endpoint types that are planned say so, unknown ones name the nearest.
+/// Errors: config; unknown types name the nearest.
 [[nodiscard]] Result<Endpoint> parse_endpoint(std::string_view text);
+
+/// What stands before the address in the line that tells where a service listens: "haproxy:tls:", "tcp:"; empty for an
+/// endpoint whose socket comes from elsewhere and tells its own kind.
+[[nodiscard]] std::string endpoint_prefix(const Endpoint& endpoint);
 
 /// Whether both cannot be bound at once, as far as their texts tell.
 [[nodiscard]] bool conflict(const Endpoint& a, const Endpoint& b);

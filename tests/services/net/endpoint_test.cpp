@@ -10,10 +10,12 @@ using tap::Fault;
 using tap::Result;
 using tap::net::conflict;
 using tap::net::Endpoint;
+using tap::net::endpoint_prefix;
 using tap::net::EndpointText;
 using tap::net::parse_endpoint;
 using tap::net::split_endpoint;
 using Type = tap::net::Endpoint::Type;
+using Verify = tap::net::TlsServerSettings::ClientVerify;
 
 namespace {
 
@@ -155,20 +157,94 @@ TEST_CASE("endpoint: what is too much, twice or misspelt is told") {
   CHECK(refusal("tcp:1:mode=660") == "it has no option 'mode'");
 }
 
-TEST_CASE("endpoint: an unknown type names the nearest, a planned one says so") {
+TEST_CASE("endpoint: an unknown type names the nearest") {
   const std::string look = " (endpoints look like tcp:8888 or unix:/run/x.sock)";
   CHECK(refusal("tpc:8888") == "there is no endpoint type 'tpc'" + look + "; did you mean 'tcp'?");
   CHECK(refusal("unxi:/s") == "there is no endpoint type 'unxi'" + look + "; did you mean 'unix'?");
+  CHECK(refusal("hapoxy:tcp:1") == "there is no endpoint type 'hapoxy'" + look + "; did you mean 'haproxy'?");
   CHECK(refusal("TCP:8888") == "there is no endpoint type 'TCP'" + look);
   CHECK(refusal("8888") == "there is no endpoint type '8888'" + look);
   CHECK(refusal("") == "there is no endpoint type ''" + look);
   CHECK(refusal(":8888") == "there is no endpoint type ''" + look);
   CHECK(refusal("/run/x.sock") == "there is no endpoint type '/run/x.sock'" + look);
-  for (const char* planned : {"tls:443:privateKey=k:certKey=c", "ssl:443", "systemd:name=fib", "haproxy:tcp:8888"}) {
-    const std::string text = planned;
-    CHECK(refusal(text) ==
-          "endpoints of type '" + text.substr(0, text.find(':')) + "' are not served yet by this version");
-  }
+}
+
+TEST_CASE("endpoint: tls is tcp with keys, of the family of its interface") {
+  const Endpoint plain = good("tls:443:privateKey=k.pem");
+  CHECK(plain.type == Type::tcp);
+  CHECK(plain.port == 443);
+  REQUIRE(plain.tls.has_value());
+  CHECK(plain.tls->private_key == "k.pem");
+  CHECK(plain.tls->certificate == "k.pem");
+  CHECK(plain.tls->client_verify == Verify::none);
+  Endpoint full = good(
+      "ssl:443:privateKey=k:certKey=/c:extraCertChain=x:interface=[::1]:backlog=7:clientCA=ca:clientVerify=optional:"
+      "alpn=h2,http/1.1:sni=names");
+  CHECK(full.type == Type::tcp6);
+  CHECK(full.interface == "::1");
+  CHECK(full.backlog == 7);
+  CHECK(full.tls->client_verify == Verify::optional);
+  CHECK(full.tls->alpn == std::vector<std::string>{"h2", "http/1.1"});
+  full.tls->resolve("/etc/tapd");
+  CHECK(full.tls->private_key == "/etc/tapd/k");
+  CHECK(full.tls->certificate == "/c");
+  CHECK(full.tls->extra_chain == "/etc/tapd/x");
+  CHECK(full.tls->client_ca == "/etc/tapd/ca");
+  CHECK(full.tls->sni_directory == "/etc/tapd/names");
+  CHECK(good("tls:443:privateKey=k:clientCA=ca").tls->client_verify == Verify::require);
+  CHECK(good("tls:443:privateKey=k:clientCA=ca:clientVerify=require").tls->client_verify == Verify::require);
+}
+
+TEST_CASE("endpoint: what is wrong with a tls endpoint is told") {
+  CHECK(refusal("tls:443") == "it needs privateKey=FILE (PEM)");
+  CHECK(refusal("tls:443:privateKey=") == "privateKey names no file");
+  CHECK(refusal("tls:privateKey=k") == "it needs a port, as in tcp:8888 (tcp:0 takes a free one)");
+  CHECK(refusal("tls:1:privateKey=k:clientVerify=require") == "clientVerify needs clientCA, the file with the roots");
+  CHECK(refusal("tls:1:privateKey=k:clientCA=c:clientVerify=no") == "clientVerify is require or optional, not 'no'");
+  CHECK(refusal("tls:1:privateKey=k:alpn=").find("alpn is a list") == 0);
+  CHECK(refusal("tls:1:privateKey=k:alpn=" + std::string(256, 'x')).find("alpn is a list") == 0);
+  CHECK(refusal("tls:1:privateKey=k:certkey=c") == "it has no option 'certkey'; did you mean 'certKey'?");
+  CHECK(refusal("tcp:1:privateKey=k") == "it has no option 'privateKey'");
+}
+
+TEST_CASE("endpoint: haproxy goes before any other, once") {
+  const Endpoint plain = good("haproxy:tcp:8888:interface=127.0.0.1");
+  CHECK(plain.proxied);
+  CHECK(plain.type == Type::tcp);
+  CHECK(plain.port == 8888);
+  CHECK(good("haproxy:unix:/a\\:b").path == "/a:b");
+  CHECK(good("haproxy:tls:443:privateKey=k").tls.has_value());
+  CHECK(refusal("haproxy:") == "it needs the endpoint behind the proxy, as in haproxy:tcp:8888");
+  CHECK(refusal("haproxy") == "it needs the endpoint behind the proxy, as in haproxy:tcp:8888");
+  CHECK(refusal("haproxy:haproxy:tcp:1") == "haproxy: stands twice; one proxy's header is read");
+  CHECK(refusal("haproxy:stdio:") == "standard input has no proxy before it");
+  CHECK(parse_endpoint("haproxy:tcp:x").error().message ==
+        "endpoint 'tcp:x': the port is a number from 0 to 65535, not 'x'");
+}
+
+TEST_CASE("endpoint: systemd names a socket, or counts to it") {
+  const Endpoint named = good("systemd:name=fib");
+  CHECK(named.type == Type::systemd);
+  CHECK(named.socket_name == "fib");
+  CHECK(named.socket_index == 0);
+  const Endpoint counted = good("systemd:domain=INET:index=2");
+  CHECK(counted.socket_domain == "INET");
+  CHECK(counted.socket_index == 2);
+  CHECK(refusal("systemd:") == "it needs name=NAME (FileDescriptorName= of the socket unit), or domain=INET:index=0");
+  CHECK(refusal("systemd:domain=INET") ==
+        "it needs name=NAME (FileDescriptorName= of the socket unit), or domain=INET:index=0");
+  CHECK(refusal("systemd:domain=IP:index=0") == "domain is INET, INET6 or UNIX, not 'IP'");
+  CHECK(refusal("systemd:index=-1") == "index is a number from 0 to 4095, not '-1'");
+  CHECK(refusal("systemd:name=fib:fd=3") == "it has no option 'fd'");
+}
+
+TEST_CASE("endpoint: where it listens is told in its own words") {
+  CHECK(endpoint_prefix(good("tcp:1")) == "tcp:");
+  CHECK(endpoint_prefix(good("tcp6:1")) == "tcp6:");
+  CHECK(endpoint_prefix(good("tls:1:privateKey=k:interface=[::]")) == "tls:");
+  CHECK(endpoint_prefix(good("haproxy:tls:1:privateKey=k")) == "haproxy:tls:");
+  CHECK(endpoint_prefix(good("haproxy:unix:/a")) == "haproxy:");
+  CHECK(endpoint_prefix(good("systemd:name=fib")).empty());
 }
 
 TEST_CASE("endpoint: a path of 107 bytes is the longest that the system takes") {
@@ -216,6 +292,12 @@ TEST_CASE("endpoint: two conflict exactly when they cannot be bound at once") {
       {"fd:3", "fd:4", false},
       {"stdio:", "stdio:", true},
       {"stdio:", "fd:0", false},
+      {"tls:1:privateKey=k", "tcp:1", true},
+      {"tls:1:privateKey=k", "tls:2:privateKey=k", false},
+      {"haproxy:tcp:1", "tcp:1:interface=127.0.0.1", true},
+      {"systemd:name=a", "systemd:name=a:index=0", true},
+      {"systemd:name=a", "systemd:name=b", false},
+      {"systemd:name=a", "systemd:name=a:index=1", false},
   };
   for (const Row& row : rows) {
     CAPTURE(row.a);
