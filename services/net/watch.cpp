@@ -11,13 +11,14 @@ struct Watch::Box {
   Watch* owner = nullptr;
 };
 
-Watch::Watch(Reactor& reactor, int fd, std::function<void()> readable) : box_(new Box), readable_(std::move(readable)) {
+Watch::Watch(Reactor& reactor, int fd, std::function<void()> ready, For what)
+    : box_(new Box), ready_(std::move(ready)) {
   box_->owner = this;
   box_->poll.data = box_;
   TAP_ASSERT(uv_poll_init(reactor.loop(), &box_->poll, fd) == 0);
-  TAP_ASSERT(uv_poll_start(&box_->poll, UV_READABLE, [](uv_poll_t* poll, int, int) {
+  TAP_ASSERT(uv_poll_start(&box_->poll, what == For::readable ? UV_READABLE : UV_WRITABLE, [](uv_poll_t* poll, int, int) {
                const Watch* owner = static_cast<Box*>(poll->data)->owner;
-               if (owner != nullptr) owner->readable_();
+               if (owner != nullptr) owner->ready_();
              }) == 0);
 }
 

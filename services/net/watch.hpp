@@ -1,4 +1,4 @@
-// Watch: calls back while a descriptor is readable. For signals and pipes of the program itself; connections have
+// Watch: calls back while a descriptor is readable, or writable. For signals and pipes of the program itself; connections have
 // transports.
 #pragma once
 
@@ -8,10 +8,13 @@
 
 namespace tap::net {
 
-/// Thread: the loop's. Lifetime: the descriptor stays the caller's and outlives this; the reactor too.
+/// Thread: the loop's. Lifetime: the descriptor stays the caller's and outlives this; the reactor too. `ready` does not end
+/// the watch that calls it.
 class Watch {
  public:
-  Watch(Reactor& reactor, int fd, std::function<void()> readable);
+  enum class For { readable, writable };
+
+  Watch(Reactor& reactor, int fd, std::function<void()> ready, For what = For::readable);
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
   ~Watch();
@@ -19,7 +22,7 @@ class Watch {
  private:
   struct Box;
   Box* box_;
-  std::function<void()> readable_;
+  std::function<void()> ready_;
 };
 
 }  // namespace tap::net
