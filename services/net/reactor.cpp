@@ -6,6 +6,7 @@
 #include <atomic>
 #include <ctime>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -76,12 +77,25 @@ Reactor::~Reactor() {
                        static_cast<void*>(&handles_->wakeup)}) {
     uv_close(as_handle(handle), nullptr);
   }
+  while (pool_requests_ != 0) uv_run(&handles_->loop, UV_RUN_ONCE);
   // Only closes are left. An active handle would make this wait for ever, so it turns without waiting, a few times.
   for (int i = 0; i < 8 && uv_loop_alive(&handles_->loop) != 0; ++i) uv_run(&handles_->loop, UV_RUN_NOWAIT);
   TAP_ASSERT(uv_loop_close(&handles_->loop) == 0);
 }
 
 uv_loop_s* Reactor::loop() { return &handles_->loop; }
+
+int Reactor::backend_fd() const { return uv_backend_fd(&handles_->loop); }
+
+/// libuv answers 0 also while it has descriptors that the kernel does not know of yet; our timers are newer than its one.
+int Reactor::backend_timeout_ms() const {
+  if (!dirty_.empty() || uv_backend_timeout(&handles_->loop) == 0) return 0;
+  const auto next = timers_.next_ms();
+  if (!next || !clock_.ticks()) return -1;
+  const std::uint64_t now = clock_.now_ms();
+  const std::uint64_t left = *next > now ? *next - now : 0;
+  return static_cast<int>(std::min<std::uint64_t>(left, std::numeric_limits<int>::max()));
+}
 
 void Reactor::assert_on_loop() const {
   const std::thread::id owner = handles_->thread.load(std::memory_order_relaxed);

@@ -61,6 +61,15 @@ class Reactor {
   /// Work that is still waiting when the reactor ends is destroyed, not run.
   void post(std::function<void()> work);
 
+  // For a loop that is not ours and drives this one: it waits until backend_fd() is readable, at most
+  // backend_timeout_ms() (-1: without end), then calls turn(false).
+  [[nodiscard]] int backend_fd() const;
+  [[nodiscard]] int backend_timeout_ms() const;
+
+  /// A request of libuv's pool is under way, or no longer: the destructor waits for them, as their memory is the loop's.
+  void pool_request_begins() { ++pool_requests_; }
+  void pool_request_ends() { --pool_requests_; }
+
   /// Has `item.flush()` called once at the end of this turn. `item` must call forget() if it ends before.
   void flush_later(Flushable& item) { dirty_.push_back(&item); }
   void forget(Flushable& item);
@@ -116,6 +125,7 @@ class Reactor {
   std::uint64_t turn_begin_us_ = 0;
   std::uint64_t slept_us_ = 0;   ///< since the loop was made, when the turn began
   std::uint64_t waited_us_ = 0;  ///< in this turn
+  std::size_t pool_requests_ = 0;
   bool stopping_ = false;
 };
 
