@@ -98,7 +98,9 @@ int run_alone(Instance& instance, LaunchReport& report, const services::Registry
   copy_descriptors(plan);
   std::optional<Identity> identity;
   if (plan.change_identity) identity = Identity{plan.uid, plan.gid};
-  if (Result<void> dropped = drop_privileges(identity, plan.chroot); !dropped) {
+  Result<TlsKeysOfSockets> keys = load_keys(plan);
+  Result<void> dropped = keys ? drop_privileges(identity, plan.chroot) : Result<void>(keys.error());
+  if (!dropped) {
     instance.finish(false);
     report.failed(dropped.error());
     return dropped.error().exit_code();
@@ -106,7 +108,7 @@ int run_alone(Instance& instance, LaunchReport& report, const services::Registry
   bool saved = false;
   Worker* serving = nullptr;
   Compaction compaction(instance);
-  Worker worker(std::move(plan), kinds, instance.log(), [&](Message message) {
+  Worker worker(std::move(plan), std::move(keys).value(), kinds, instance.log(), [&](Message message) {
     if (message.type == Message::Type::stopped) saved = !message.text.empty();
     if (message.type == Message::Type::compact) compaction.start(*serving, message.text);
     if (message.type == Message::Type::stop_compaction) compaction.stop();

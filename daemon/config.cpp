@@ -9,6 +9,7 @@
 
 #include "services/command_line.hpp"
 #include "services/net/endpoint.hpp"
+#include "services/net/tls_context.hpp"
 #include "services/units.hpp"
 #include "state/base/suggest.hpp"
 #include "state/files.hpp"
@@ -49,8 +50,9 @@ std::optional<std::string> scalar_text(const toml::node& node) {
 
 class Reader {
  public:
-  Reader(ConfigReading& reading, const std::string& file, const services::Registry& kinds)
-      : reading_(reading), file_(file), kinds_(kinds) {}
+  Reader(ConfigReading& reading, const std::string& file, const services::Registry& kinds,
+         const std::string& directory)
+      : reading_(reading), file_(file), kinds_(kinds), directory_(directory) {}
 
   void read(const toml::table& root) {
     check_keys(root, {"application", "service"}, "at the top level");
@@ -220,8 +222,18 @@ class Reader {
         problem(item, endpoint.error().message);
         continue;
       }
+      check_keys_of(item, *endpoint);
       service.listen.push_back(endpoint_text->get());
       check_free(item, service.name, std::move(endpoint).value());
+    }
+  }
+
+  /// What is wrong with a key is found now, where its place in the config is known.
+  void check_keys_of(const toml::node& where, net::Endpoint& endpoint) {
+    if (!endpoint.tls) return;
+    endpoint.tls->resolve(directory_);
+    if (Result<std::unique_ptr<net::TlsServer>> loaded = net::TlsServer::load(*endpoint.tls); !loaded) {
+      problem(where, "endpoint '" + endpoint.text + "': " + loaded.error().message);
     }
   }
 
@@ -261,6 +273,7 @@ class Reader {
   ConfigReading& reading_;
   std::string file_;
   const services::Registry& kinds_;
+  std::string directory_;
   std::set<std::string> names_;
   std::vector<Place> places_;
 };
@@ -271,7 +284,8 @@ std::string ConfigProblem::text() const {
   return file + ":" + std::to_string(line) + ":" + std::to_string(column) + ": " + message;
 }
 
-ConfigReading read_config(const std::string& text, const std::string& shown_as, const services::Registry& kinds) {
+ConfigReading read_config(const std::string& text, const std::string& shown_as, const services::Registry& kinds,
+                          const std::string& directory) {
   ConfigReading reading;
   if (const unsigned line = line_of_endless_key(text); line != 0) {
     reading.problems.push_back({shown_as, line, 1, "a key of more than " + std::to_string(kKeyPartsMax) + " parts"});
@@ -279,7 +293,7 @@ ConfigReading read_config(const std::string& text, const std::string& shown_as, 
   }
   try {
     const toml::table root = toml::parse(text, shown_as);
-    Reader(reading, shown_as, kinds).read(root);
+    Reader(reading, shown_as, kinds, directory).read(root);
   } catch (const toml::parse_error& error) {
     const toml::source_position at = error.source().begin;
     reading.problems.push_back({shown_as, at.line, at.column, std::string(error.description())});
@@ -288,10 +302,10 @@ ConfigReading read_config(const std::string& text, const std::string& shown_as, 
 }
 
 Result<state::Definition> load_config(const std::string& path, const std::string& shown_as,
-                                      const services::Registry& kinds) {
+                                      const services::Registry& kinds, const std::string& directory) {
   Result<Bytes> text = state::read_file(AT_FDCWD, path);
   if (!text) return std::move(text.error()).with("the config");
-  ConfigReading reading = read_config(*text, shown_as, kinds);
+  ConfigReading reading = read_config(*text, shown_as, kinds, directory);
   if (reading.problems.empty()) return std::move(reading.definition);
   const std::size_t count = reading.problems.size();
   std::string message = shown_as + " has " + std::to_string(count) + (count == 1 ? " error:" : " errors:");

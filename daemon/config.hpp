@@ -26,12 +26,14 @@ struct ConfigReading {
   std::vector<ConfigProblem> problems;
 };
 
-/// `shown_as` is the file's name in the messages; its stem names an application that does not name itself.
+/// Keys and certificates of tls: endpoints are read too, as a part of the check; relative paths of theirs are taken from
+/// `directory`. `shown_as` is the file's name in the messages; its stem names an application that does not name itself.
 [[nodiscard]] ConfigReading read_config(const std::string& text, const std::string& shown_as,
-                                        const services::Registry& kinds);
+                                        const services::Registry& kinds, const std::string& directory = ".");
 
 /// The definition, or one Error (config, 78) whose message has a line for every problem; no_input without the file.
 [[nodiscard]] Result<state::Definition> load_config(const std::string& path, const std::string& shown_as,
-                                                    const services::Registry& kinds);
+                                                    const services::Registry& kinds,
+                                                    const std::string& directory = ".");
 
 }  // namespace tap::daemon

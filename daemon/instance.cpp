@@ -191,14 +191,27 @@ Result<void> Instance::bind_all() {
       Result<net::Endpoint> endpoint = net::parse_endpoint(text);
       if (!endpoint) return std::move(endpoint.error()).with("service '" + service.name + "'");
       if (!endpoint->path.empty()) endpoint->path = std::filesystem::path(options_.start_dir) / endpoint->path;
-      Result<net::BoundEndpoint> bound = net::bind_endpoint(*endpoint, owner);
+      if (endpoint->tls) endpoint->tls->resolve(options_.start_dir);
+      Result<net::BoundEndpoint> bound = net::bind_endpoint(*endpoint, owner, options_.inherited);
       if (!bound) {
         return std::move(bound.error()).with("service '" + service.name + "'");
       }
       bound_.push_back({service.name, std::move(bound).value()});
     }
   }
+  close_unused_inherited();
   return {};
+}
+
+/// What systemd has handed over and no endpoint names must not go on accepting connections that nobody answers.
+void Instance::close_unused_inherited() {
+  for (const int fd : options_.inherited.descriptors()) {
+    const bool used = std::any_of(bound_.begin(), bound_.end(),
+                                  [fd](const Bound& bound) { return bound.endpoint.endpoint.fd == fd; });
+    if (used) continue;
+    note("the socket '" + options_.inherited.name(fd) + "' that systemd has handed over is closed: no service listens on it");
+    ::close(fd);
+  }
 }
 
 WorkerPlan Instance::plan() const {
@@ -209,8 +222,12 @@ WorkerPlan Instance::plan() const {
     socket.service = bound.service;
     socket.text = bound.endpoint.text;
     socket.fd = bound.endpoint.fd.get();
-    socket.tcp = bound.endpoint.text.compare(0, 4, "unix") != 0;
-    socket.backlog = bound.endpoint.endpoint.backlog;
+    socket.tcp = !bound.endpoint.is_local();
+    const net::Endpoint& endpoint = bound.endpoint.endpoint;
+    socket.backlog = endpoint.backlog;
+    socket.proxied = endpoint.proxied;
+    socket.encrypted = endpoint.tls.has_value();
+    if (endpoint.tls) socket.tls = *endpoint.tls;
     plan.sockets.push_back(std::move(socket));
   }
   plan.store_fd = store_dir_.get();
@@ -235,7 +252,7 @@ void Instance::announce_stopping() {
 void Instance::close_sockets() {
   for (Bound& bound : bound_) {
     bound.endpoint.fd.reset();
-    if (bound.endpoint.endpoint.type == net::Endpoint::Type::fd) ::close(bound.endpoint.endpoint.fd);
+    if (bound.endpoint.endpoint.fd >= 0) ::close(bound.endpoint.endpoint.fd);  // the one that was inherited
     bound.endpoint.endpoint.fd = -1;
   }
 }

@@ -71,6 +71,7 @@ class Instance {
   [[nodiscard]] Result<void> give_store_away() const;
   [[nodiscard]] Result<void> take_pidfile();
   [[nodiscard]] Result<void> bind_all();
+  void close_unused_inherited();
   void note(std::string sentence);
 
   Options options_;

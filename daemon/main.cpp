@@ -79,6 +79,7 @@ int check(const Options& options, const Source& source, const services::Registry
 /// Descriptors that were meant for the daemon; all others that a daemon inherits are closed.
 std::vector<int> meant_descriptors(const Options& options, const Source& source) {
   std::vector<int> meant;
+  for (const int fd : options.inherited.descriptors()) meant.push_back(fd);
   if (options.notify_fd >= 0) meant.push_back(options.notify_fd);
   for (const state::ServiceDefinition& service : source.definition.services) {
     for (const std::string& text : service.listen) {
@@ -99,7 +100,8 @@ int start(const std::vector<std::string>& words, const services::Registry& kinds
     std::fputs(parsed->print.c_str(), stdout);
     return 0;
   }
-  const Options& options = *parsed->options;
+  Options& options = *parsed->options;
+  options.inherited = net::InheritedSockets::take_from_environment();
   Result<Source> source = load_source(options, kinds);
   if (!source) {
     print_error(source.error());

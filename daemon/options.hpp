@@ -9,6 +9,7 @@
 
 #include "services/command_line.hpp"
 #include "services/kind.hpp"
+#include "services/net/inherited_sockets.hpp"
 #include "state/base/result.hpp"
 
 namespace tap::daemon {
@@ -38,6 +39,7 @@ struct Options {
   std::string stop_timeout;
   unsigned umask = 0077;
   int notify_fd = -1;
+  net::InheritedSockets inherited;  ///< of systemd; not of the command line
 
   std::string kind;  ///< of the one-service form, or empty
   services::ServiceArguments service;

@@ -10,7 +10,10 @@ namespace tap::daemon {
 
 template <class Archive>
 void PlannedSocket::serialize(Archive& archive) {
-  archive(service, text, fd, tcp, backlog);
+  archive(service, text, fd, tcp, backlog, proxied, encrypted);
+  auto verify = static_cast<std::uint8_t>(tls.client_verify);
+  archive(tls.private_key, tls.certificate, tls.extra_chain, tls.client_ca, verify, tls.alpn, tls.sni_directory);
+  tls.client_verify = static_cast<net::TlsServerSettings::ClientVerify>(verify);
 }
 
 template <class Archive>

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/log.hpp"
+#include "services/net/endpoint.hpp"
 #include "state/base/result.hpp"
 #include "state/definition.hpp"
 
@@ -20,13 +21,16 @@ struct PlannedSocket {
   std::int32_t fd = -1;  ///< -1: standard input and output
   bool tcp = true;
   std::int32_t backlog = 0;
+  bool proxied = false;
+  bool encrypted = false;
+  net::TlsServerSettings tls;  ///< when encrypted; its paths are absolute
 
   template <class Archive>
   void serialize(Archive& archive);
 };
 
 struct WorkerPlan {
-  static constexpr std::uint32_t kSchemaVersion = 1;
+  static constexpr std::uint32_t kSchemaVersion = 2;
 
   state::Definition definition;
   std::vector<PlannedSocket> sockets;

@@ -11,6 +11,7 @@
 #include "daemon/config.hpp"
 #include "services/definition_check.hpp"
 #include "services/net/endpoint.hpp"
+#include "services/net/tls_context.hpp"
 #include "services/units.hpp"
 #include "state/files.hpp"
 #include "state/lock.hpp"
@@ -62,7 +63,7 @@ Result<void> load_archive(const Options& options, Source& source) {
 
 Result<state::Definition> choose_definition(const Options& options, const Source& source,
                                             const services::Registry& kinds) {
-  if (!options.config.empty()) return load_config(options.config, options.config_given, kinds);
+  if (!options.config.empty()) return load_config(options.config, options.config_given, kinds, options.start_dir);
   if (source.archive) return source.archive->archive.definition;
   const services::Kind* kind = kinds.find(options.kind);
   TAP_ASSERT(kind != nullptr);
@@ -92,6 +93,12 @@ Result<void> check_source(const Options& options, const Source& source, const se
       Result<net::Endpoint> endpoint = net::parse_endpoint(text);
       if (endpoint && endpoint->type == net::Endpoint::Type::stdio && !options.nodaemon) {
         return Error{Fault::config, "service '" + service.name + "' uses stdio:, which a daemon has not; give -n"};
+      }
+      // A config's own were looked at when it was read, and told with their place.
+      if (!endpoint || !endpoint->tls || !options.config.empty()) continue;
+      endpoint->tls->resolve(options.start_dir);
+      if (Result<std::unique_ptr<net::TlsServer>> keys = net::TlsServer::load(*endpoint->tls); !keys) {
+        return std::move(keys.error()).with("service '" + service.name + "', endpoint '" + text + "'");
       }
     }
   }
@@ -125,7 +132,7 @@ Result<Source> load_source(const Options& options, const services::Registry& kin
 }
 
 Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds) {
-  Result<state::Definition> definition = load_config(options.config, options.config_given, kinds);
+  Result<state::Definition> definition = load_config(options.config, options.config_given, kinds, options.start_dir);
   if (!definition) return definition;
   if (Result<void> overridden = apply_overrides(options, *definition); !overridden)
     return std::move(overridden).error();

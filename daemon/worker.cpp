@@ -43,8 +43,25 @@ services::Committer::Place commit_place() {
 
 }  // namespace
 
-Worker::Worker(WorkerPlan plan, const services::Registry& kinds, Log& log, std::function<void(Message)> report)
+Result<TlsKeysOfSockets> load_keys(const WorkerPlan& plan) {
+  TlsKeysOfSockets keys;
+  for (const PlannedSocket& socket : plan.sockets) {
+    keys.emplace_back();
+    if (!socket.encrypted) continue;
+    Result<std::unique_ptr<net::TlsServer>> loaded = net::TlsServer::load(socket.tls);
+    if (!loaded) {
+      loaded.error().fault = Fault::unavailable;
+      return std::move(loaded.error()).with("service '" + socket.service + "', " + socket.text);
+    }
+    keys.back() = std::move(loaded).value();
+  }
+  return keys;
+}
+
+Worker::Worker(WorkerPlan plan, TlsKeysOfSockets keys, const services::Registry& kinds, Log& log,
+               std::function<void(Message)> report)
     : plan_(std::move(plan)),
+      keys_(std::move(keys)),
       kinds_(kinds),
       log_(log),
       report_(std::move(report)),
@@ -262,9 +279,11 @@ void Worker::say_resumed() const {
 
 Result<void> Worker::open_ports() {
   std::vector<services::ServiceSocket> sockets;
-  for (const PlannedSocket& planned : plan_.sockets) {
+  for (std::size_t i = 0; i < plan_.sockets.size(); ++i) {
+    const PlannedSocket& planned = plan_.sockets[i];
     const net::StreamKind kind = planned.tcp ? net::StreamKind::tcp : net::StreamKind::unix_socket;
-    sockets.push_back({planned.service, Fd(planned.fd), kind, planned.backlog, planned.text});
+    sockets.push_back({planned.service, Fd(planned.fd), kind, planned.backlog, planned.text, planned.proxied,
+                       std::move(keys_[i])});
   }
   application_->when_stdio_ends([this] { stop(false); });
   return application_->start(std::move(sockets));
@@ -434,13 +453,16 @@ int worker_main(int plan_fd, const services::Registry& kinds) {
   Log log(plan->log(), Fd(plan->log_fd));
   std::optional<Identity> identity;
   if (plan->change_identity) identity = Identity{plan->uid, plan->gid};
-  Result<void> ready = drop_privileges(identity, plan->chroot);
+  Result<TlsKeysOfSockets> keys = load_keys(*plan);
+  Result<void> ready = keys ? drop_privileges(identity, plan->chroot) : Result<void>(keys.error());
   if (ready) ready = follow_keeper(plan->keeper_pid);
   if (!ready) {
     channel.send({Message::Type::failed, ready.error().fault, ready.error().message, Fd()});
     return ready.error().exit_code();
   }
-  Worker worker(std::move(plan).value(), kinds, log, [&channel](Message message) { channel.send(std::move(message)); });
+  Worker worker(std::move(plan).value(), std::move(keys).value(), kinds, log, [&channel](Message message) {
+    channel.send(std::move(message));
+  });
   if (Result<void> started = worker.start(); !started) return started.error().exit_code();
   // After the start: whoever stops the keeper meanwhile is heard now.
   bool gone = false;

@@ -19,11 +19,19 @@
 
 namespace tap::daemon {
 
+/// One for each socket of a plan; nullptr where it has no TLS.
+using TlsKeysOfSockets = std::vector<std::unique_ptr<net::TlsServer>>;
+
+/// Reads keys and certificates; before privileges are dropped, because keys are usually root's alone.
+/// Errors: unavailable: they were right when the keeper checked them, and may be again.
+[[nodiscard]] Result<TlsKeysOfSockets> load_keys(const WorkerPlan& plan);
+
 /// Thread: the loop's. Lifetime: the registry and the log outlive it. Owns every descriptor in its plan but the log's.
 class Worker {
  public:
-  /// `report` hears Message::Type ready, failed and stopped, from inside start() and run().
-  Worker(WorkerPlan plan, const services::Registry& kinds, Log& log, std::function<void(Message)> report);
+  /// `keys`: of the plan's sockets, from load_keys(). `report` hears Message::Type ready, failed and stopped, from inside start() and run().
+  Worker(WorkerPlan plan, TlsKeysOfSockets keys, const services::Registry& kinds, Log& log,
+         std::function<void(Message)> report);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   ~Worker();
@@ -63,6 +71,7 @@ class Worker {
   void say_resumed() const;
 
   WorkerPlan plan_;
+  TlsKeysOfSockets keys_;
   const services::Registry& kinds_;
   Log& log_;
   std::function<void(Message)> report_;

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "services/net/haproxy_layer.hpp"
+#include "services/net/tls_layer.hpp"
+
 namespace tap::services {
 
 Result<state::Archive> initial_archive(const state::Definition& definition, const Registry& kinds) {
@@ -190,11 +193,28 @@ Result<void> Application::start(std::vector<ServiceSocket> sockets) {
   return {};
 }
 
+/// What makes the protocols of this socket's connections: the service, behind what its endpoint puts before it.
+net::Factory& Application::layered(Running& running, ServiceSocket& socket) {
+  net::Factory* outermost = running.service.get();
+  const auto put_before = [&](std::unique_ptr<net::Factory> layer) {
+    outermost = layer.get();
+    running.layers.push_back(std::move(layer));
+  };
+  if (socket.tls != nullptr) {
+    net::TlsServer& keys = *running.keys.emplace_back(std::move(socket.tls));
+    put_before(std::make_unique<net::TlsServerFactory>(net::LayerPlace{reactor_, *outermost, running.name}, keys));
+  }
+  if (socket.proxied) {
+    put_before(std::make_unique<net::HaproxyFactory>(net::LayerPlace{reactor_, *outermost, running.name}));
+  }
+  return *outermost;
+}
+
 Result<void> Application::open(Running& running, ServiceSocket socket) {
   const state::ServiceDefinition& definition = *definition_.find(running.name);
   const net::ListenerLimits limits{static_cast<std::size_t>(definition.connections_max), definition.idle_timeout_ms};
   if (!socket.fd.open()) return open_stdio(running, limits);
-  auto listener = std::make_unique<net::Listener>(reactor_, *running.service, running.name, limits, gate_of(running));
+  auto listener = std::make_unique<net::Listener>(reactor_, layered(running, socket), running.name, limits, gate_of(running));
   if (Result<void> listening = listener->listen(std::move(socket.fd), socket.kind, socket.backlog); !listening) {
     return listening;
   }

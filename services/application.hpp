@@ -13,6 +13,7 @@
 #include "services/kind.hpp"
 #include "services/net/listener.hpp"
 #include "services/net/stdio_bridge.hpp"
+#include "services/net/tls_context.hpp"
 #include "state/archive.hpp"
 #include "state/store.hpp"
 
@@ -25,6 +26,8 @@ struct ServiceSocket {
   net::StreamKind kind = net::StreamKind::tcp;
   int backlog = 0;
   std::string text;  ///< "tcp:127.0.0.1:8888", for messages
+  bool proxied = false;                 ///< each connection begins with a PROXY header
+  std::unique_ptr<net::TlsServer> tls;  ///< its keys; nullptr: plain
 };
 
 /// A first archive for a definition: new lineage, generation 1, every state as nothing has happened to it.
@@ -89,6 +92,8 @@ class Application : public state::ReplaySink {
     std::string name;
     std::uint16_t number = 0;  // in the journal: its place in the definition
     std::unique_ptr<Service> service;
+    std::vector<std::unique_ptr<net::TlsServer>> keys;
+    std::vector<std::unique_ptr<net::Factory>> layers;  // between the listeners and the service
     std::vector<std::unique_ptr<net::Listener>> listeners;
     std::unique_ptr<net::StdioBridge> bridge;  // ends after the connections that use it
     std::unique_ptr<net::ConnectionSet> stdio;
@@ -98,6 +103,7 @@ class Application : public state::ReplaySink {
   [[nodiscard]] Running* find(std::string_view service);
   [[nodiscard]] Result<void> replay_pending(Running& running, const state::Archive& archive);
   [[nodiscard]] net::Gate* gate_of(const Running& running) const;
+  [[nodiscard]] net::Factory& layered(Running& running, ServiceSocket& socket);
   [[nodiscard]] Result<void> open(Running& running, ServiceSocket socket);
   [[nodiscard]] Result<void> open_stdio(Running& running, const net::ListenerLimits& limits);
   void watch_stdio();

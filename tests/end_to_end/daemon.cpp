@@ -27,7 +27,8 @@ std::vector<std::uint16_t> ports_in(const std::string& listening) {
   std::vector<std::uint16_t> ports;
   std::istringstream lines(listening);
   for (std::string line; std::getline(lines, line);) {
-    if (line.compare(0, 10, "listening ") != 0 || line.find(" tcp") == std::string::npos) continue;
+    if (line.compare(0, 10, "listening ") != 0 || line.find("unix:") != std::string::npos) continue;
+    if (line.find_last_not_of("0123456789") + 1 == line.size()) continue;
     ports.push_back(static_cast<std::uint16_t>(std::stoi(line.substr(line.rfind(':') + 1))));
   }
   return ports;

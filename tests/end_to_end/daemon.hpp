@@ -40,7 +40,7 @@ class Daemon {
   Ended launcher_;
 };
 
-/// The ports in "listening NAME tcp:ADDRESS:PORT" lines, in their order.
+/// The ports in "listening NAME tcp:ADDRESS:PORT" lines, in their order; those of tls: and haproxy: too.
 [[nodiscard]] std::vector<std::uint16_t> ports_in(const std::string& listening);
 /// How often `part` stands in `text`.
 [[nodiscard]] std::size_t count_of(const std::string& text, const std::string& part);
