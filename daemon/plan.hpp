@@ -23,7 +23,7 @@ struct PlannedSocket {
   std::int32_t backlog = 0;
   bool proxied = false;
   bool encrypted = false;
-  net::TlsServerSettings tls;  ///< when encrypted; its paths are absolute
+  net::TlsServerSettings tls = {};  ///< when encrypted; its paths are absolute
 
   template <class Archive>
   void serialize(Archive& archive);

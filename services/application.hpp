@@ -26,8 +26,8 @@ struct ServiceSocket {
   net::StreamKind kind = net::StreamKind::tcp;
   int backlog = 0;
   std::string text;  ///< "tcp:127.0.0.1:8888", for messages
-  bool proxied = false;                 ///< each connection begins with a PROXY header
-  std::unique_ptr<net::TlsServer> tls;  ///< its keys; nullptr: plain
+  bool proxied = false;                          ///< each connection begins with a PROXY header
+  std::unique_ptr<net::TlsServer> tls = nullptr;  ///< its keys; nullptr: plain
 };
 
 /// A first archive for a definition: new lineage, generation 1, every state as nothing has happened to it.

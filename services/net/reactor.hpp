@@ -66,10 +66,6 @@ class Reactor {
   [[nodiscard]] int backend_fd() const;
   [[nodiscard]] int backend_timeout_ms() const;
 
-  /// A request of libuv's pool is under way, or no longer: the destructor waits for them, as their memory is the loop's.
-  void pool_request_begins() { ++pool_requests_; }
-  void pool_request_ends() { --pool_requests_; }
-
   /// Has `item.flush()` called once at the end of this turn. `item` must call forget() if it ends before.
   void flush_later(Flushable& item) { dirty_.push_back(&item); }
   void forget(Flushable& item);
@@ -95,6 +91,10 @@ class Reactor {
   [[nodiscard]] TurnTimes take_turn_times();
   /// So much of this turn was spent waiting for a device, not working.
   void note_waiting(std::uint64_t us) { waited_us_ += us; }
+
+  /// For what comes to an end by itself but not at once (work in the pool, a killed process): ~Reactor waits for it.
+  void will_end() { ++ending_; }
+  void has_ended() { --ending_; }
 
   /// An empty buffer with memory of an earlier one, for output; give it back when it is sent. What is kept is bounded.
   [[nodiscard]] std::string take_buffer();
@@ -125,7 +125,7 @@ class Reactor {
   std::uint64_t turn_begin_us_ = 0;
   std::uint64_t slept_us_ = 0;   ///< since the loop was made, when the turn began
   std::uint64_t waited_us_ = 0;  ///< in this turn
-  std::size_t pool_requests_ = 0;
+  std::size_t ending_ = 0;
   bool stopping_ = false;
 };
 

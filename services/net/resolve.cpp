@@ -59,7 +59,7 @@ void Resolving::ask() {
       [](uv_getaddrinfo_t* request, int result, addrinfo* found) {
         const std::unique_ptr<Request> done(static_cast<Request*>(request->data));
         const std::unique_ptr<addrinfo, decltype(&uv_freeaddrinfo)> addresses(found, uv_freeaddrinfo);
-        done->reactor->pool_request_ends();
+        done->reactor->has_ended();
         Resolving* owner = done->owner;
         if (owner == nullptr) return;
         owner->request_ = nullptr;
@@ -69,7 +69,7 @@ void Resolving::ask() {
       },
       host_.c_str(), std::to_string(port_).c_str(), &hints);
   if (status == 0) {
-    reactor_.pool_request_begins();
+    reactor_.will_end();
     return;
   }
   delete std::exchange(request_, nullptr);

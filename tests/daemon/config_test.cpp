@@ -165,7 +165,7 @@ TEST_CASE("config: bad endpoints are each told at their place") {
                     "listen = [\n  \"tcp:99999\",\n  \"unix:\",\n  \"tls:443\",\n]\n") ==
         "5:3: endpoint 'tcp:99999': the port is a number from 0 to 65535, not '99999'\n"
         "6:3: endpoint 'unix:': it needs a path, as in unix:/run/tapd/fib.sock\n"
-        "7:3: endpoint 'tls:443': endpoints of type 'tls' are not served yet by this version");
+        "7:3: endpoint 'tls:443': it needs privateKey=FILE (PEM)");
 }
 
 TEST_CASE("config: two services in one place are told, also when one of them listens everywhere") {
