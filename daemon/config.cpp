@@ -8,6 +8,7 @@
 #include <set>
 
 #include "services/command_line.hpp"
+#include "services/definition_check.hpp"
 #include "services/net/endpoint.hpp"
 #include "services/units.hpp"
 #include "state/base/suggest.hpp"
@@ -157,7 +158,7 @@ class Reader {
     state::ServiceDefinition service;
     read_name(table, service);
     const services::Kind* kind = read_kind(table, service);
-    read_listen(table, service);
+    read_listen(table, kind, service);
     take_durability(table, service.durability);
     take_duration(table, "idle_timeout", service.idle_timeout_ms);
     if (const toml::node* node = table.get("max_connections")) {
@@ -198,7 +199,7 @@ class Reader {
     return kind;
   }
 
-  void read_listen(const toml::table& table, state::ServiceDefinition& service) {
+  void read_listen(const toml::table& table, const services::Kind* kind, state::ServiceDefinition& service) {
     const toml::node* node = table.get("listen");
     if (node == nullptr) {
       problem(table, "this [[service]] has no 'listen', for example listen = [\"tcp:8888\"]");
@@ -219,6 +220,9 @@ class Reader {
       if (!endpoint) {
         problem(item, endpoint.error().message);
         continue;
+      }
+      if (kind != nullptr) {
+        if (Result<void> speaks = services::check_speaks(*kind, *endpoint); !speaks) problem(item, speaks.error().message);
       }
       service.listen.push_back(endpoint_text->get());
       check_free(item, service.name, std::move(endpoint).value());

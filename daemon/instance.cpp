@@ -211,6 +211,7 @@ WorkerPlan Instance::plan() const {
     socket.fd = bound.endpoint.fd.get();
     socket.tcp = bound.endpoint.text.compare(0, 4, "unix") != 0;
     socket.backlog = bound.endpoint.endpoint.backlog;
+    socket.datagram = bound.endpoint.endpoint.is_datagram();
     plan.sockets.push_back(std::move(socket));
   }
   plan.store_fd = store_dir_.get();

@@ -10,7 +10,7 @@ namespace tap::daemon {
 
 template <class Archive>
 void PlannedSocket::serialize(Archive& archive) {
-  archive(service, text, fd, tcp, backlog);
+  archive(service, text, fd, tcp, backlog, datagram);
 }
 
 template <class Archive>

@@ -20,6 +20,7 @@ struct PlannedSocket {
   std::int32_t fd = -1;  ///< -1: standard input and output
   bool tcp = true;
   std::int32_t backlog = 0;
+  bool datagram = false;
 
   template <class Archive>
   void serialize(Archive& archive);

@@ -264,7 +264,7 @@ Result<void> Worker::open_ports() {
   std::vector<services::ServiceSocket> sockets;
   for (const PlannedSocket& planned : plan_.sockets) {
     const net::StreamKind kind = planned.tcp ? net::StreamKind::tcp : net::StreamKind::unix_socket;
-    sockets.push_back({planned.service, Fd(planned.fd), kind, planned.backlog, planned.text});
+    sockets.push_back({planned.service, Fd(planned.fd), kind, planned.backlog, planned.text, planned.datagram});
   }
   application_->when_stdio_ends([this] { stop(false); });
   return application_->start(std::move(sockets));

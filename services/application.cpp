@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "services/net/address.hpp"
+
 namespace tap::services {
 
 Result<state::Archive> initial_archive(const state::Definition& definition, const Registry& kinds) {
@@ -176,6 +178,9 @@ Result<void> Application::start(std::vector<ServiceSocket> sockets) {
     }
     ++started_;
   }
+  for (const ServiceSocket& socket : sockets) {
+    if (socket.datagram) datagram_ports_.push_back(net::local_port(socket.fd.get()));
+  }
   for (ServiceSocket& socket : sockets) {
     const auto owner = std::find_if(running_.begin(), running_.end(),
                                     [&](const Running& running) { return running.name == socket.service; });
@@ -191,6 +196,7 @@ Result<void> Application::start(std::vector<ServiceSocket> sockets) {
 }
 
 Result<void> Application::open(Running& running, ServiceSocket socket) {
+  if (socket.datagram) return open_datagrams(running, std::move(socket.fd));
   const state::ServiceDefinition& definition = *definition_.find(running.name);
   const net::ListenerLimits limits{static_cast<std::size_t>(definition.connections_max), definition.idle_timeout_ms};
   if (!socket.fd.open()) return open_stdio(running, limits);
@@ -199,6 +205,18 @@ Result<void> Application::open(Running& running, ServiceSocket socket) {
     return listening;
   }
   running.listeners.push_back(std::move(listener));
+  return {};
+}
+
+Result<void> Application::open_datagrams(Running& running, Fd bound) {
+  std::unique_ptr<net::DatagramProtocol> protocol;
+  const bool returned =
+      reactor_.guarded(running.name, [&] { protocol = running.service->build_datagram_protocol(); });
+  if (!returned || protocol == nullptr) return Error{Fault::internal, "it has no protocol for datagrams"};
+  auto transport = std::make_unique<net::UdpTransport>(reactor_, running.name, std::move(protocol), datagram_ports_,
+                                                       gate_of(running));
+  if (Result<void> opened = transport->open(std::move(bound)); !opened) return opened;
+  running.datagrams.push_back(std::move(transport));
   return {};
 }
 
@@ -216,8 +234,9 @@ Result<void> Application::open_stdio(Running& running, const net::ListenerLimits
 
 /// With no port open, the end of standard input is the end of all work.
 void Application::watch_stdio() {
-  const bool ports =
-      std::any_of(running_.begin(), running_.end(), [](const Running& running) { return !running.listeners.empty(); });
+  const bool ports = std::any_of(running_.begin(), running_.end(), [](const Running& running) {
+    return !running.listeners.empty() || !running.datagrams.empty();
+  });
   if (ports) return;
   for (Running& running : running_) {
     if (!running.stdio) continue;
@@ -235,6 +254,10 @@ void Application::drain(std::function<void()> done) {
       ++draining_;
       listener->drain([this] { one_drained(); });
     }
+    for (const auto& port : running.datagrams) {
+      ++draining_;
+      port->drain([this] { one_drained(); });
+    }
     if (running.stdio) {
       ++draining_;
       running.stdio->drain([this] { one_drained(); });
@@ -250,6 +273,7 @@ void Application::one_drained() {
 void Application::abort_connections() {
   for (Running& running : running_) {
     for (const auto& listener : running.listeners) listener->connections().abort_all();
+    for (const auto& port : running.datagrams) port->close();
     if (running.stdio) running.stdio->abort_all();
   }
 }
@@ -265,6 +289,7 @@ void Application::stop() {
     Running& running = running_[--started_];
     // A service is stopped after the last of its connections.
     running.listeners.clear();
+    running.datagrams.clear();
     running.stdio.reset();  // its bridge stays until the state is saved: standard output may be slow
     reactor_.guarded(running.name, [&] { running.service->stop(); });
   }
@@ -300,6 +325,18 @@ Result<state::Archive> Application::collect(const std::optional<state::StoredArc
   return next;
 }
 
+namespace {
+
+std::string datagram_text(const std::vector<std::unique_ptr<net::UdpTransport>>& ports) {
+  net::DatagramCounts sum;
+  for (const auto& port : ports) sum += port->counts();
+  return ", " + std::to_string(sum.received) + " datagrams received, " + std::to_string(sum.sent) + " sent, " +
+         std::to_string(sum.refused) + " refused, " + std::to_string(sum.failed) + " failed, " +
+         std::to_string(sum.dropped) + " answers dropped, " + std::to_string(sum.to_everybody) + " broadcasts ignored";
+}
+
+}  // namespace
+
 std::vector<std::string> Application::status() const {
   std::vector<std::string> lines;
   for (const Running& running : running_) {
@@ -315,6 +352,7 @@ std::vector<std::string> Application::status() const {
     std::string line = running.name + ": " + std::to_string(sum.open) + " connections open, " +
                        std::to_string(sum.accepted) + " accepted, " + std::to_string(sum.refused) + " refused, " +
                        std::to_string(sum.timed_out) + " timed out";
+    if (!running.datagrams.empty()) line += datagram_text(running.datagrams);
     if (const StatePort* state = running.service->state()) {
       line += ", " + std::to_string(state->changes()) + " state changes since the start, durability " +
               durability_text(definition_, definition_.services[running.number]);

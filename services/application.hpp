@@ -13,6 +13,7 @@
 #include "services/kind.hpp"
 #include "services/net/listener.hpp"
 #include "services/net/stdio_bridge.hpp"
+#include "services/net/udp.hpp"
 #include "state/archive.hpp"
 #include "state/store.hpp"
 
@@ -24,7 +25,8 @@ struct ServiceSocket {
   Fd fd;
   net::StreamKind kind = net::StreamKind::tcp;
   int backlog = 0;
-  std::string text;  ///< "tcp:127.0.0.1:8888", for messages
+  std::string text;       ///< "tcp:127.0.0.1:8888", for messages
+  bool datagram = false;  ///< `kind` and `backlog` mean nothing then
 };
 
 /// A first archive for a definition: new lineage, generation 1, every state as nothing has happened to it.
@@ -90,6 +92,7 @@ class Application : public state::ReplaySink {
     std::uint16_t number = 0;  // in the journal: its place in the definition
     std::unique_ptr<Service> service;
     std::vector<std::unique_ptr<net::Listener>> listeners;
+    std::vector<std::unique_ptr<net::UdpTransport>> datagrams;
     std::unique_ptr<net::StdioBridge> bridge;  // ends after the connections that use it
     std::unique_ptr<net::ConnectionSet> stdio;
   };
@@ -99,6 +102,7 @@ class Application : public state::ReplaySink {
   [[nodiscard]] Result<void> replay_pending(Running& running, const state::Archive& archive);
   [[nodiscard]] net::Gate* gate_of(const Running& running) const;
   [[nodiscard]] Result<void> open(Running& running, ServiceSocket socket);
+  [[nodiscard]] Result<void> open_datagrams(Running& running, Fd bound);
   [[nodiscard]] Result<void> open_stdio(Running& running, const net::ListenerLimits& limits);
   void watch_stdio();
   void one_drained();
@@ -107,6 +111,7 @@ class Application : public state::ReplaySink {
   net::Reactor& reactor_;
   Committer* committer_ = nullptr;
   std::vector<state::Section> pending_;  // records of services that are not defined
+  std::vector<std::uint16_t> datagram_ports_;  // of all services; the transports look at it
   std::vector<Running> running_;
   std::size_t started_ = 0;  ///< running_[0, started_) have been started and not stopped
   std::size_t draining_ = 0;

@@ -5,18 +5,19 @@
 
 #include "services/command_line.hpp"
 #include "services/durability.hpp"
-#include "services/net/endpoint.hpp"
 
 namespace tap::services {
 namespace {
 
 Error wrong(std::string message) { return Error{Fault::config, std::move(message)}; }
 
-Result<void> check_endpoints(const state::ServiceDefinition& service, std::vector<net::Endpoint>& taken) {
+Result<void> check_endpoints(const state::ServiceDefinition& service, const Kind& kind,
+                             std::vector<net::Endpoint>& taken) {
   if (service.listen.empty()) return wrong("it listens nowhere");
   for (const std::string& text : service.listen) {
     Result<net::Endpoint> endpoint = net::parse_endpoint(text);
     if (!endpoint) return std::move(endpoint).error();
+    if (Result<void> speaks = check_speaks(kind, *endpoint); !speaks) return speaks;
     for (const net::Endpoint& other : taken) {
       if (net::conflict(other, *endpoint)) return wrong(text + " and " + other.text + " are one place");
     }
@@ -37,10 +38,16 @@ Result<void> check_service(const state::Definition& definition, const state::Ser
     return wrong("durability 'reserve' is for counters, and kind '" + kind->name + "' is none");
   }
   if (service.connections_max == 0) return wrong("max_connections is 0");
-  return check_endpoints(service, taken);
+  return check_endpoints(service, *kind, taken);
 }
 
 }  // namespace
+
+Result<void> check_speaks(const Kind& kind, const net::Endpoint& endpoint) {
+  if (!endpoint.is_datagram() || kind.speaks_datagrams) return {};
+  return wrong("endpoint '" + endpoint.text + "': the kind '" + kind.name +
+               "' does not speak datagrams; give it tcp: or unix: endpoints");
+}
 
 Result<void> check_definition(const state::Definition& definition, const Registry& kinds) {
   if (!state::is_name(definition.name)) return wrong("'" + definition.name + "' cannot name an application");

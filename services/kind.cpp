@@ -66,6 +66,8 @@ std::uint64_t Options::count(const std::string& name) const { return parse_count
 
 std::uint64_t Options::duration_ms(const std::string& name) const { return parse_duration_ms(text(name)).value_or(0); }
 
+std::uint64_t Options::size_bytes(const std::string& name) const { return parse_size_bytes(text(name)).value_or(0); }
+
 const OptionSpec* Kind::find_option(std::string_view option) const {
   const auto found =
       std::find_if(options.begin(), options.end(), [&](const OptionSpec& spec) { return spec.name == option; });

@@ -12,7 +12,7 @@
 namespace tap::net {
 namespace {
 
-constexpr std::array kTypes{"tcp", "tcp6", "unix", "fd", "stdio"};
+constexpr std::array kTypes{"tcp", "tcp6", "unix", "fd", "stdio", "udp", "udp6"};
 constexpr std::array kPlannedTypes{"tls", "ssl", "systemd", "haproxy"};
 constexpr unsigned kBacklogMax = 65'535;
 
@@ -71,9 +71,12 @@ Result<void> take_backlog(Fields& fields, Endpoint& endpoint) {
   return {};
 }
 
-Result<void> take_tcp(Fields& fields, Endpoint& endpoint) {
-  const bool v6 = endpoint.type == Endpoint::Type::tcp6;
-  Result<std::string> port_text = fields.value("a port, as in tcp:8888 (tcp:0 takes a free one)");
+/// Port and interface, as TCP and UDP have them.
+Result<void> take_port(Fields& fields, Endpoint& endpoint) {
+  const bool v6 = endpoint.is_v6();
+  const bool datagram = endpoint.is_datagram();
+  Result<std::string> port_text = fields.value(datagram ? "a port, as in udp:8888 (udp:0 takes a free one)"
+                                                        : "a port, as in tcp:8888 (tcp:0 takes a free one)");
   if (!port_text) return std::move(port_text).error();
   const auto port = parse_number(*port_text, 10, 65'535);
   if (!port) return wrong(endpoint.text, "the port is a number from 0 to 65535, not '" + *port_text + "'");
@@ -116,8 +119,11 @@ Result<void> take_fields(Fields& fields, Endpoint& endpoint) {
   switch (endpoint.type) {
     case Endpoint::Type::tcp:
     case Endpoint::Type::tcp6:
-      if (Result<void> taken = take_tcp(fields, endpoint); !taken) return taken;
+      if (Result<void> taken = take_port(fields, endpoint); !taken) return taken;
       return take_backlog(fields, endpoint);
+    case Endpoint::Type::udp:
+    case Endpoint::Type::udp6:
+      return take_port(fields, endpoint);
     case Endpoint::Type::unix_socket:
       if (Result<void> taken = take_unix(fields, endpoint); !taken) return taken;
       return take_backlog(fields, endpoint);
@@ -193,8 +199,10 @@ bool conflict(const Endpoint& a, const Endpoint& b) {
   if (a.type != b.type) return false;
   switch (a.type) {
     case Endpoint::Type::tcp:
-    case Endpoint::Type::tcp6: {
-      const char* any = a.type == Endpoint::Type::tcp ? "0.0.0.0" : "::";
+    case Endpoint::Type::tcp6:
+    case Endpoint::Type::udp:
+    case Endpoint::Type::udp6: {
+      const char* any = a.is_v6() ? "::" : "0.0.0.0";
       return a.port != 0 && a.port == b.port &&
              (a.interface == b.interface || a.interface == any || b.interface == any);
     }

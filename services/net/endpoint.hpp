@@ -6,6 +6,8 @@
 //     tcp:PORT[:interface=ADDRESS][:backlog=N]        IPv4, all interfaces by default
 //     tcp6:PORT[:interface=ADDRESS][:backlog=N]       IPv6 only
 //     unix:PATH[:mode=660][:backlog=N]
+//     udp:PORT[:interface=ADDRESS]                    datagrams, IPv4
+//     udp6:PORT[:interface=ADDRESS]                   datagrams, IPv6 only
 //     fd:N                                            a listening socket that was inherited
 //     stdio:                                          one connection: standard input and output
 #pragma once
@@ -32,7 +34,7 @@ struct EndpointText {
 [[nodiscard]] Result<EndpointText> split_endpoint(std::string_view text);
 
 struct Endpoint {
-  enum class Type { tcp, tcp6, unix_socket, fd, stdio };
+  enum class Type { tcp, tcp6, unix_socket, fd, stdio, udp, udp6 };
   static constexpr int kDefaultBacklog = 511;
 
   Type type = Type::tcp;
@@ -43,6 +45,11 @@ struct Endpoint {
   std::optional<unsigned> mode;  ///< of the socket file; unset: what the umask leaves of 0666
   int fd = -1;
   int backlog = kDefaultBacklog;
+
+  /// Whether datagrams come there, not connections.
+  [[nodiscard]] bool is_datagram() const { return type == Type::udp || type == Type::udp6; }
+  /// Whether its address is one of IPv6.
+  [[nodiscard]] bool is_v6() const { return type == Type::tcp6 || type == Type::udp6; }
 };
 
 /// Errors: config; endpoint types that are planned say so, unknown ones name the nearest.

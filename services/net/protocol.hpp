@@ -63,6 +63,9 @@ class Protocol {
   virtual void output_drained() {}
   /// The last call, whoever ended the connection.
   virtual void connection_lost(const Error& reason) { (void)reason; }
+  /// A stop has begun: nothing more is read, what is due is still sent. A protocol that sends of its own accord says
+  /// its last words here and ends; one that only answers has nothing to do.
+  virtual void service_stops() {}
   /// Whether complete requests that were received still wait for their answer; a stop waits for them.
   [[nodiscard]] virtual bool owes_answer() const { return false; }
 

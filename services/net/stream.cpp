@@ -383,6 +383,7 @@ void StreamTransport::drain() {
   if (phase_ == Phase::ended || draining_) return;
   draining_ = true;
   update_reading();
+  if (phase_ == Phase::open) call_protocol([this] { protocol_->service_stops(); });
   flush_at_turn_end();
 }
 

@@ -214,3 +214,10 @@ TEST_CASE("config: everything wrong is told at once, from top to bottom") {
         "11:8: there are two services named 'x'\n"
         "12:11: service 'x' already listens on tcp:1");
 }
+
+TEST_CASE("config: a udp endpoint for a kind that speaks no datagrams is told at its place") {
+  const std::string begin = "[[service]]\nname = \"a\"\n";
+  CHECK(problems_of(begin + "kind = \"echo\"\nlisten = [\"tcp:7000\", \"udp:7000\"]\n").empty());
+  CHECK(problems_of(begin + "kind = \"fibonacci\"\nlisten = [\"tcp:7000\", \"udp:7000\"]\n") ==
+        "4:23: endpoint 'udp:7000': the kind 'fibonacci' does not speak datagrams; give it tcp: or unix: endpoints");
+}

@@ -102,3 +102,10 @@ TEST_CASE("state check: every state of a known kind decodes, the others are let 
   CHECK(damaged.error().exit_code() == 65);
   CHECK(damaged.error().message.find("the state of service 'fib': ") == 0);
 }
+
+TEST_CASE("definition check: a udp endpoint is for kinds that speak datagrams") {
+  CHECK(refusal([](Definition& d) { d.services[1].listen.push_back("udp:7000"); }) == "accepted");
+  CHECK(refusal([](Definition& d) { d.services[0].listen.push_back("udp:7000"); }) ==
+        "service 'fib': endpoint 'udp:7000': the kind 'fibonacci' does not speak datagrams; give it tcp: or unix: "
+        "endpoints");
+}
