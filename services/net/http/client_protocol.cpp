@@ -188,9 +188,9 @@ void HttpClientProtocol::take(HttpEvent event) {
 void HttpClientProtocol::response_over() {
   HttpResponseReader* reader = reader_;
   if (!parser_.head().keep_alive || !request_sent_ || peer_ended_) reusable_ = false;
-  busy_ = false;
   detach();
   reader->response_ended();
+  busy_ = false;
   if (transport().ending()) return;
   if (!reusable_) {
     transport().lose_connection();

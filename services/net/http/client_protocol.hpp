@@ -26,7 +26,7 @@ class HttpResponseReader {
   /// The final head; those with a status below 200 are passed over. Its views last until the response is over.
   virtual void response_received(const HttpResponseHead& head) = 0;
   virtual void body_received(std::string_view piece) = 0;
-  /// The last call, or
+  /// The last call, or (the connection is idle() after it, not yet inside)
   virtual void response_ended() = 0;
   /// that one: the connection was lost, or the server broke the rules. What came of the body is not all of it.
   virtual void response_failed(const Error& reason) = 0;
@@ -89,8 +89,7 @@ class HttpClientProtocol : public Protocol {
   /// 100 Continue, 103 Early Hints and the like before one response.
   static constexpr int kInterimMax = 16;
 
-  explicit HttpClientProtocol(Reactor& reactor, const HttpLimits& limits = {})
-      : reactor_(reactor), parser_(limits) {}
+  explicit HttpClientProtocol(Reactor& reactor, const HttpLimits& limits = {}) : reactor_(reactor), parser_(limits) {}
   ~HttpClientProtocol() override;
 
   /// Whether a request may be sent.
@@ -107,7 +106,7 @@ class HttpClientProtocol : public Protocol {
   [[nodiscard]] bool owes_answer() const final { return busy_; }
 
  protected:
-  /// idle() has become true, for the first time or again. By default the connection waits.
+  /// idle() has become true, for the first time or again; a request may be sent from here. By default it waits.
   virtual void became_idle() {}
   /// The connection is over; the reader, if there was one, has been told.
   virtual void ended(const Error& reason) { (void)reason; }
