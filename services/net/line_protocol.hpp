@@ -13,8 +13,8 @@ namespace tap::net {
 /// Cuts what arrives into lines ending in "\n" (an "\r" before it is dropped). A protocol derives from it and answers
 /// line_received(). Lines may be pipelined; while the peer does not read, the rest of them waits.
 ///
-/// In raw mode (Twisted's setRawMode) bytes are handed on as they come, until set_line_mode(). Both may change inside one
-/// read, at any byte.
+/// In raw mode (Twisted's setRawMode) bytes are handed on as they come, until set_line_mode(). Both may change inside
+/// one read, at any byte.
 class LineProtocol : public Protocol {
  public:
   /// Twisted's LineReceiver.MAX_LENGTH.

@@ -11,16 +11,16 @@
 
 namespace {
 
-constexpr std::size_t kLineBytesMax = 32;
+constexpr std::size_t kTriedBytesMax = 32;
 
 class Recording final : public tap::net::LineProtocol {
  public:
-  Recording() : LineProtocol(kLineBytesMax) {}
+  Recording() : LineProtocol(kTriedBytesMax) {}
   std::string heard;
 
  private:
   void line_received(std::string_view line) override {
-    TAP_ASSERT(line.size() <= kLineBytesMax && line.find('\n') == std::string_view::npos);
+    TAP_ASSERT(line.size() <= kTriedBytesMax && line.find('\n') == std::string_view::npos);
     heard.append("[").append(line).append("]");
     if (line == "r") set_raw_mode();
   }

@@ -1,4 +1,5 @@
-// HttpAnswerHead: status and fields of an answer, or of a request that we send, written once and used as often as wanted.
+// HttpAnswerHead: status and fields of an answer, or of a request that we send, written once and used as often as
+// wanted.
 //
 // Tests: tests/services/net/http/answer_head_test.cpp
 #pragma once
@@ -16,8 +17,8 @@ namespace tap::net {
 /// written by the protocols and left out here, so that a proxy may copy all that it got.
 class HttpFields {
  public:
-  /// Returns whether it was taken: not when the name frames the message or is no token. Control bytes in the value, line
-  /// ends among them, become spaces: nobody's data can add a field.
+  /// Returns whether it was taken: not when the name frames the message or is no token. Control bytes in the value,
+  /// line ends among them, become spaces: nobody's data can add a field.
   bool add(std::string_view name, std::string_view value);
 
   /// "Name: value\r\n..."

@@ -19,8 +19,8 @@ namespace tap::net {
 
 class HttpClientProtocol;
 
-/// Hears of the response to one request. All calls come from the loop; each may drop the HttpRequest, after which no other
-/// comes. Lifetime: outlives its HttpRequest.
+/// Hears of the response to one request. All calls come from the loop; each may drop the HttpRequest, after which no
+/// other comes. Lifetime: outlives its HttpRequest.
 class HttpResponseReader {
  public:
   /// The final head; those with a status below 200 are passed over. Its views last until the response is over.
@@ -94,8 +94,8 @@ class HttpClientProtocol : public Protocol {
 
   /// Whether a request may be sent.
   [[nodiscard]] bool idle() const { return connected_ && !busy_ && reusable_ && !transport().ending(); }
-  /// REQUIRES: idle().   Errors: usage, when a part of it would not be what it says (a space in the target, a host that is
-  /// none); nothing is sent then.
+  /// REQUIRES: idle().   Errors: usage, when a part of it would not be what it says (a space in the target, a host that
+  /// is none); nothing is sent then.
   [[nodiscard]] Result<HttpRequest> send(const HttpOutgoing& request, HttpResponseReader& reader);
 
   void connection_made() final;

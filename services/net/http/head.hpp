@@ -30,8 +30,8 @@ struct HttpHead {
   [[nodiscard]] std::string_view value(std::string_view name) const;
   /// Whether a field that is a comma-separated list, given once or several times, has this member.
   [[nodiscard]] bool lists(std::string_view name, std::string_view member) const;
-  /// Whether it says something about one hop only, and a proxy must not pass it on: the fields that RFC 9110 section 7.6.1
-  /// names and those that the Connection field lists.
+  /// Whether it says something about one hop only, and a proxy must not pass it on: the fields that RFC 9110 section
+  /// 7.6.1 names and those that the Connection field lists.
   [[nodiscard]] bool hop_by_hop(std::string_view name) const;
 };
 

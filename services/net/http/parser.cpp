@@ -94,8 +94,8 @@ HttpEvent HttpParser::finish() {
   return HttpEvent::failed;
 }
 
-/// Looks at bytes of the present line up to its end; after a fail() the stage is broken. `field_begins`: the first of them
-/// is the first of a line of fields.
+/// Looks at bytes of the present line up to its end; after a fail() the stage is broken. `field_begins`: the first of
+/// them is the first of a line of fields.
 HttpParser::Scan HttpParser::scan_line(std::string_view bytes, bool field_begins) {
   std::size_t at = 0;
   if (!after_cr_) {

@@ -1,8 +1,9 @@
 // HttpParser: bytes in, events out; the one place that decides what a message is and where it ends.
 //
-// Two readers look at everything: this one, which takes lines apart byte by byte and refuses what RFC 9112 lets a reader
-// refuse, and llhttp, which gets only what has passed. Where they do not agree (method, number of fields, length, coding,
-// size of a chunk) the message is refused: what two readers understand differently is how requests are smuggled.
+// Two readers look at everything: this one, which takes lines apart byte by byte and refuses what RFC 9112 lets a
+// reader refuse, and llhttp, which gets only what has passed. Where they do not agree (method, number of fields,
+// length, coding, size of a chunk) the message is refused: what two readers understand differently is how requests are
+// smuggled.
 //
 // Tests: tests/services/net/http/parser_test.cpp, requests_test.cpp, responses_test.cpp; tests/fuzz/http_*_fuzz.cpp
 #pragma once

@@ -31,8 +31,8 @@ class HttpServerProtocol;
 /// Stands for the answer to one request. Whoever holds it owes the answer, and may give it later.
 ///
 /// Lifetime: as long as one likes. When the connection ends first, it is not alive() any more and what is said to it is
-///           dropped. Dropping one that has not begun answers 500, one that has not ended resets the connection, so that no
-///           client takes a part for the whole.
+///           dropped. Dropping one that has not begun answers 500, one that has not ended resets the connection, so
+///           that no client takes a part for the whole.
 /// Thread:   the loop's. Nothing here calls back before it returns.
 class HttpAnswer {
  public:
@@ -51,8 +51,8 @@ class HttpAnswer {
   void send(const HttpAnswerHead& head, std::string_view body);
   void send(int status, std::string_view content_type, std::string_view body);
 
-  /// The head; then write() as often as wanted, then end(). Without a `length` the body is chunked, or for HTTP/1.0 ends
-  /// with the connection.
+  /// The head; then write() as often as wanted, then end(). Without a `length` the body is chunked, or for HTTP/1.0
+  /// ends with the connection.
   void begin(const HttpAnswerHead& head, std::optional<std::uint64_t> length = std::nullopt);
   /// REQUIRES: begun. More than was announced ends the connection.
   void write(std::string_view bytes);
@@ -67,8 +67,8 @@ class HttpAnswer {
   /// Resets the connection and says why in the log: the rest of the answer will not come.
   void abort(std::string_view why);
 
-  /// Answers CONNECT with a 2xx, or an Upgrade with 101, and leaves the connection to `next`: connection_made() is called
-  /// from the loop, with a transport that has all the bytes that followed the request.
+  /// Answers CONNECT with a 2xx, or an Upgrade with 101, and leaves the connection to `next`: connection_made() is
+  /// called from the loop, with a transport that has all the bytes that followed the request.
   /// REQUIRES: not begun.
   void take_over(const HttpAnswerHead& head, std::unique_ptr<Protocol> next);
 
@@ -100,8 +100,8 @@ class HttpServerProtocol : public Protocol {
   [[nodiscard]] bool owes_answer() const final;
 
  protected:
-  /// A request's head is there; its views last until the answer is over. `100 Continue`, where the client waits for it, is
-  /// sent when this returns without an answer begun and the body not paused.
+  /// A request's head is there; its views last until the answer is over. `100 Continue`, where the client waits for it,
+  /// is sent when this returns without an answer begun and the body not paused.
   virtual void request_received(const HttpRequestHead& request, HttpAnswer answer) = 0;
   /// A piece of its body. By default it is dropped.
   virtual void body_received(std::string_view piece) { (void)piece; }

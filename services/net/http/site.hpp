@@ -15,12 +15,13 @@ namespace tap::net {
 /// Passing one of these is answered, or ends the connection; see each.
 struct HttpServerLimits {
   HttpLimits message;
-  /// From the connection's beginning, or a later head's first byte, to the head's last byte; bytes do not extend it. 408.
+  /// From the connection's beginning, or a later head's first byte, to the head's last byte; bytes do not extend it.
+  /// 408.
   std::uint64_t head_timeout_ms = 10'000;
   /// Without a byte of the next request; then the connection ends in order.
   std::uint64_t keep_alive_ms = 75'000;
-  /// After an answer that closes, so that it arrives: what the peer still sends is read and dropped for so long, and up to
-  /// so much.
+  /// After an answer that closes, so that it arrives: what the peer still sends is read and dropped for so long, and up
+  /// to so much.
   std::uint64_t linger_ms = 2'000;
   std::uint64_t linger_bytes_max = std::uint64_t{1} << 20U;
   /// What is read of a request's body that nobody wanted, so that the connection can go on.

@@ -10,8 +10,8 @@
 
 namespace tap::tests {
 
-/// "GET /path a.example 1.1 keep\n  Host=a.example\n  body(5)=hello\nend\n...!400 reason\n"; the end of the input is told to
-/// the parser when `finish`. `cuts`: where one read ends and the next begins, ascending.
+/// "GET /path a.example 1.1 keep\n  Host=a.example\n  body(5)=hello\nend\n...!400 reason\n"; the end of the input is
+/// told to the parser when `finish`. `cuts`: where one read ends and the next begins, ascending.
 [[nodiscard]] std::string request_transcript(std::string_view input, const std::vector<std::size_t>& cuts, bool finish,
                                              const net::HttpLimits& limits = {});
 /// The same for responses to GET, or to HEAD; those with a status below 200 are followed by another.
