@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "services/net/http/parser.hpp"
+#include "state/base/assert.hpp"
 #include "tests/services/net/http/transcript.hpp"
 
 namespace tap::tests {
