@@ -20,14 +20,27 @@ void LineProtocol::end_received() {
 
 void LineProtocol::output_drained() { go_on(); }
 
-bool LineProtocol::owes_answer() const { return waiting_.find('\n') != std::string::npos; }
+bool LineProtocol::owes_answer() const { return raw_ ? !waiting_.empty() : waiting_.find('\n') != std::string::npos; }
 
-/// Answers the lines in `data` and returns what is left of it.
+void LineProtocol::set_line_mode(std::string_view rest) {
+  raw_ = false;
+  raw_rest_bytes_ = rest.size();
+}
+
+/// Answers the lines in `data`, hands on what is raw, and returns what is left of it.
 std::string_view LineProtocol::consume(std::string_view data) {
   while (!transport().ending()) {
     if (transport().congested()) return data;
+    if (raw_) {
+      if (data.empty()) return {};
+      raw_rest_bytes_ = 0;
+      raw_received(data);
+      TAP_ASSERT(raw_rest_bytes_ <= data.size());
+      data.remove_prefix(data.size() - raw_rest_bytes_);
+      continue;
+    }
     const std::size_t end = data.find('\n');
-    if ((end == std::string_view::npos ? data.size() : end) > kLineBytesMax) {
+    if ((end == std::string_view::npos ? data.size() : end) > line_bytes_max_) {
       line_too_long();
       break;
     }
@@ -52,7 +65,11 @@ void LineProtocol::go_on() {
 }
 
 void LineProtocol::line_too_long() {
-  transport().fail("a line is longer than " + std::to_string(kLineBytesMax) + " bytes");
+  transport().fail("a line is longer than " + std::to_string(line_bytes_max_) + " bytes");
+}
+
+void LineProtocol::raw_received(std::string_view /*bytes*/) {
+  transport().fail("the protocol is in raw mode and takes no raw bytes");
 }
 
 void LineProtocol::send_line(std::string_view line) {
