@@ -19,6 +19,7 @@ class LineProtocol : public Protocol {
   void end_received() final;
   void output_drained() final;
   [[nodiscard]] bool owes_answer() const final;
+  [[nodiscard]] std::size_t buffered_bytes() const override;
 
  protected:
   /// A Refusal thrown from it is answered with `ERR <reason>`, and the connection goes on.
@@ -32,9 +33,11 @@ class LineProtocol : public Protocol {
  private:
   [[nodiscard]] std::string_view consume(std::string_view data);
   void go_on();
+  void tell_request();
 
   std::string waiting_;  ///< the beginning of a line, or whole lines while the peer does not read
   bool peer_ended_ = false;
+  bool request_open_ = false;  ///< the transport was told that a line has begun
 };
 
 }  // namespace tap::net

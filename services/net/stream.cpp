@@ -10,6 +10,7 @@
 #include <exception>
 
 #include "services/net/address.hpp"
+#include "services/net/memory_budget.hpp"
 #include "services/net/refusal.hpp"
 
 namespace tap::net {
@@ -41,9 +42,10 @@ Error uv_failure(int status, const char* what) {
 }  // namespace
 
 StreamTransport::StreamTransport(Reactor& reactor, StreamOwner& owner)
-    : reactor_(reactor), owner_(owner), gate_(owner.gate()) {}
+    : reactor_(reactor), owner_(owner), rules_(owner.rules()), gate_(owner.gate()) {}
 
 StreamTransport::~StreamTransport() {
+  if (budgeted_bytes_ != 0) rules_.budget->changed(-static_cast<std::ptrdiff_t>(budgeted_bytes_));
   if (dirty_) reactor_.forget(*this);
   if (waiting_) gate_->forget(*this);
   if (held_accounted_ != 0) gate_->hold(-static_cast<std::ptrdiff_t>(held_accounted_));
@@ -56,13 +58,16 @@ StreamTransport::~StreamTransport() {
 /// The door to the protocol: what it throws ends this connection and nothing else.
 template <class Code>
 void StreamTransport::call_protocol(Code&& code) {
+  const Reactor::Charge charge(reactor_, rules_.account);
   try {
     code();
   } catch (const Refusal&) {
     lose_connection();  // the answer to a request that cannot be told no
   } catch (const std::exception& thrown) {
+    reactor_.count_exception(rules_.account);
     end_badly(std::string("the protocol threw: ") + thrown.what());
   } catch (...) {
+    reactor_.count_exception(rules_.account);
     end_badly("the protocol threw something that is no exception");
   }
 }
@@ -100,6 +105,7 @@ Result<void> StreamTransport::accept(uv_stream_s* listener, StreamKind kind) {
   const int status = uv_accept(listener, &box_->stream);
   if (status != 0) return uv_failure(status, "accepting");
   if (kind == StreamKind::tcp) uv_tcp_nodelay(&box_->tcp, 1);
+  TAP_ASSERT(uv_fileno(&box_->handle, &fd_) == 0);
   return {};
 }
 
@@ -114,7 +120,8 @@ void StreamTransport::start(std::unique_ptr<Protocol> protocol) {
 
 /// Reads exactly when somebody wants to and nothing speaks against it.
 void StreamTransport::update_reading() {
-  const bool want = phase_ == Phase::open && reading_wanted_ && !throttled_ && !read_ended_ && !draining_;
+  const bool want = phase_ == Phase::open && reading_wanted_ && !throttled_ && !read_ended_ && !draining_ &&
+                    !rate_paused_ && !budget_stopped_;
   if (want == reading_ || box_ == nullptr) return;
   reading_ = want;
   if (!want) {
@@ -125,13 +132,16 @@ void StreamTransport::update_reading() {
       &box_->stream,
       [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
         const std::span<char> shared = static_cast<Reactor*>(handle->loop->data)->receive_buffer();
-        *buffer = uv_buf_init(shared.data(), static_cast<unsigned>(shared.size()));
+        StreamTransport* owner = reinterpret_cast<Box*>(handle)->owner;
+        const std::size_t size = owner == nullptr ? shared.size() : owner->readable_now();
+        *buffer = uv_buf_init(shared.data(), static_cast<unsigned>(size));
       },
       [](uv_stream_t* stream, ssize_t got, const uv_buf_t* buffer) {
         StreamTransport* owner = reinterpret_cast<Box*>(stream)->owner;
         if (owner == nullptr || got == 0) return;
         Reactor& reactor = owner->reactor_;
         if (got > 0) owner->received({buffer->base, static_cast<std::size_t>(got)});
+        else if (got == UV_ENOBUFS) owner->wait_for_rate();
         else owner->read_failed(static_cast<int>(got));
         reactor.settle_if_due();  // the owner may be gone
       });
@@ -140,7 +150,9 @@ void StreamTransport::update_reading() {
 
 void StreamTransport::received(std::string_view data) {
   owner_.stream_active(*this);
+  if (rules_.rated()) spend_rate(data.size());
   call_protocol([&] { protocol_->data_received(data); });
+  account_buffers();
 }
 
 void StreamTransport::read_failed(int status) {
@@ -164,7 +176,7 @@ void StreamTransport::write(std::string_view bytes) {
     fail("more than " + std::to_string(kUnsentBytesMax) + " bytes wait to be sent to a peer that does not read");
     return;
   }
-  if (!throttled_ && (unsent_bytes() > kHighWaterBytes || (held() && gate_->crowded()))) {
+  if (!throttled_ && (unsent_bytes() > rules_.write_buffer_bytes || (held() && gate_->crowded()))) {
     throttled_ = true;
     update_reading();
   }
@@ -244,6 +256,8 @@ void StreamTransport::flush() {
     const std::size_t rest = may - static_cast<std::size_t>(sent);
     if (rest != 0) {
       send_piece(rest);
+      owner_.output_waits(*this);
+      account_buffers();
       return;
     }
     if (out_sent_ == out_.size()) {
@@ -256,6 +270,7 @@ void StreamTransport::flush() {
     }
   }
   account_held();
+  account_buffers();
   after_output();
 }
 
@@ -296,7 +311,7 @@ void StreamTransport::written(std::size_t bytes, int status) {
 
 /// Something was sent, or there was nothing to send: goes on with whatever waited for that.
 void StreamTransport::after_output() {
-  if (phase_ == Phase::ended || unsent_bytes() > kLowWaterBytes) return;
+  if (phase_ == Phase::ended || unsent_bytes() > rules_.write_buffer_bytes / 4) return;
   if (throttled_ && !(held() && gate_->crowded())) {
     throttled_ = false;
     update_reading();
@@ -361,14 +376,14 @@ void StreamTransport::resume_reading() {
 }
 
 bool StreamTransport::congested() {
-  if (unsent_bytes() <= kHighWaterBytes) return false;
+  if (unsent_bytes() <= rules_.write_buffer_bytes) return false;
   drain_wanted_ = true;
   return true;
 }
 
 std::string StreamTransport::peer() const {
   int fd = -1;
-  if (box_ == nullptr || uv_fileno(&box_->handle, &fd) != 0) return "a peer that has gone";
+  if (box_ == nullptr || uv_fileno(&box_->handle, &fd) != 0) return ending_ ? ending_->peer : "a peer that has gone";
   return peer_address_text(fd);
 }
 
@@ -408,17 +423,18 @@ void StreamTransport::end(Error reason) {
                          "connection of " + peer() + " was lost with " + std::to_string(unsent_bytes()) +
                              " bytes unsent: " + reason.message);
   }
-  reason_ = std::make_unique<Error>(std::move(reason));
+  ending_ = std::make_unique<Ending>(Ending{std::move(reason), peer()});
   box_->owner = nullptr;
   uv_close(&box_->handle, [](uv_handle_t* handle) { delete reinterpret_cast<Box*>(handle); });
   box_ = nullptr;
+  account_buffers();
   owner_.stream_ended(*this);
 }
 
 void StreamTransport::tell_protocol_lost() {
   TAP_ASSERT(phase_ == Phase::ended);
   if (protocol_ == nullptr) return;
-  call_protocol([this] { protocol_->connection_lost(*reason_); });
+  call_protocol([this] { protocol_->connection_lost(ending_->reason); });
 }
 
 }  // namespace tap::net
