@@ -222,7 +222,7 @@ void StreamTransport::gate_passed() {
 }
 
 void StreamTransport::account_held() {
-  const std::size_t held_now = held() ? out_.size() - out_sent_ : 0;
+  const auto held_now = static_cast<std::uint32_t>(held() ? out_.size() - out_sent_ : 0);
   if (held_now == held_accounted_) return;
   gate_->hold(static_cast<std::ptrdiff_t>(held_now) - static_cast<std::ptrdiff_t>(held_accounted_));
   held_accounted_ = held_now;
@@ -251,7 +251,7 @@ void StreamTransport::flush() {
     }
     if (sent > 0) {
       owner_.stream_active(*this);
-      out_sent_ += static_cast<std::size_t>(sent);
+      out_sent_ += static_cast<std::uint32_t>(sent);
     }
     const std::size_t rest = may - static_cast<std::size_t>(sent);
     if (rest != 0) {
@@ -281,10 +281,10 @@ void StreamTransport::send_piece(std::size_t bytes_max) {
   request->request.data = request;
   request->box = box_;
   request->bytes = out_.substr(out_sent_, std::min(bytes_max, kPieceBytesMax));
-  out_sent_ += request->bytes.size();
+  writing_bytes_ = static_cast<std::uint32_t>(request->bytes.size());
+  out_sent_ += writing_bytes_;
   if (out_sent_ > out_.size() / 2) out_.erase(0, std::exchange(out_sent_, 0));
-  writing_bytes_ = request->bytes.size();
-  const uv_buf_t buffer = uv_buf_init(request->bytes.data(), static_cast<unsigned>(writing_bytes_));
+  const uv_buf_t buffer = uv_buf_init(request->bytes.data(), writing_bytes_);
   const int status = uv_write(&request->request, &box_->stream, &buffer, 1, [](uv_write_t* done, int result) {
     const std::unique_ptr<WriteRequest> finished(static_cast<WriteRequest*>(done->data));
     StreamTransport* owner = finished->box->owner;

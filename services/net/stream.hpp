@@ -158,37 +158,38 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   template <class Code>
   void call_protocol(Code&& code);
 
+  // In this order there is no gap: there may be many of these, and most are idle.
   Reactor& reactor_;
   StreamOwner& owner_;
   const StreamRules& rules_;
   std::unique_ptr<StreamPolicy> policy_;
   Box* box_ = nullptr;
-  int fd_ = -1;  ///< the handle's, from start() on; valid as long as box_ is there
   std::unique_ptr<Protocol> protocol_;
   std::string out_;
-  std::size_t out_sent_ = 0;  ///< of out_, from its beginning
-  std::size_t writing_bytes_ = 0;
-  Gate* gate_;                      ///< nullptr: nothing is held
-  std::vector<Mark> marks_;         ///< at most a few: what belongs to one batch has one mark
-  std::uint64_t out_end_ = 0;       ///< bytes ever written to out_: where its end is, counted as marks are
-  std::size_t held_accounted_ = 0;  ///< what the gate was told that we hold
+  Gate* gate_;                 ///< nullptr: nothing is held
+  std::vector<Mark> marks_;    ///< at most a few: what belongs to one batch has one mark
+  std::uint64_t out_end_ = 0;  ///< bytes ever written to out_: where its end is, counted as marks are
   std::unique_ptr<Ending> ending_;
+  int fd_ = -1;                      ///< the handle's; valid as long as box_ is there
+  std::uint32_t out_sent_ = 0;       ///< of out_, from its beginning
+  std::uint32_t writing_bytes_ = 0;  ///< at most kPieceBytesMax
+  std::uint32_t held_accounted_ = 0;  ///< what the gate was told that we hold
   std::uint32_t budgeted_bytes_ = 0;  ///< what the budget was told that we hold
-  int kernel_unsent_ = 0;  ///< SIOCOUTQ (tcp(7), unix(7)) when last looked at
+  int kernel_unsent_ = 0;             ///< SIOCOUTQ (tcp(7), unix(7)) when last looked at
   Phase phase_ = Phase::open;
   bool dirty_ = false;
   bool waiting_ = false;  ///< for the gate
   bool reading_ = false;
   bool reading_wanted_ = true;
-  bool rate_paused_ = false;     ///< reading waits for its rate
-  bool budget_stopped_ = false;  ///< reading waits until there is memory
-  bool throttled_ = false;     ///< reading is paused because the peer does not read
-  bool drain_wanted_ = false;  ///< the protocol was told that it is congested
-  bool read_ended_ = false;
-  bool half_close_wanted_ = false;
-  bool half_closed_ = false;
-  bool draining_ = false;
-  bool aborted_ = false;
+  bool rate_paused_ : 1 = false;     ///< reading waits for its rate
+  bool budget_stopped_ : 1 = false;  ///< reading waits until there is memory
+  bool throttled_ : 1 = false;       ///< reading is paused because the peer does not read
+  bool drain_wanted_ : 1 = false;    ///< the protocol was told that it is congested
+  bool read_ended_ : 1 = false;
+  bool half_close_wanted_ : 1 = false;
+  bool half_closed_ : 1 = false;
+  bool draining_ : 1 = false;
+  bool aborted_ : 1 = false;
 };
 
 }  // namespace tap::net
