@@ -93,18 +93,17 @@ void Listener::ask_keepalive(int socket) const {
 
 bool Listener::descriptors_left() {
   DescriptorReserve& reserve = reactor_.descriptors();
-  const bool left = reserve.enough();
-  if (left != out_of_descriptors_) return left;
-  out_of_descriptors_ = !left;
-  if (left) {
+  if (reserve.enough()) return true;
+  if (short_said_.active()) return false;
+  reactor_.log().write(LogLevel::warning, service_,
+                       "new connections wait: " + std::to_string(reserve.reserve()) + " of " +
+                           std::to_string(reserve.limit()) +
+                           " descriptors are left, and are kept for the journal and the logs (RLIMIT_NOFILE)");
+  short_said_ = reactor_.call_later(kShortSaidMs, [this] {
+    if (!reactor_.descriptors().enough()) return;
     reactor_.log().write(LogLevel::info, service_, "accepting connections again: there are descriptors");
-  } else {
-    reactor_.log().write(LogLevel::warning, service_,
-                         "new connections wait: " + std::to_string(reserve.reserve()) + " of " +
-                             std::to_string(reserve.limit()) +
-                             " descriptors are left, and are kept for the journal and the logs (RLIMIT_NOFILE)");
-  }
-  return left;
+  });
+  return false;
 }
 
 /// libuv has accepted one; while we leave it there, it polls no more, and the rest waits in the backlog.
@@ -132,6 +131,7 @@ void Listener::try_again() {
 
 void Listener::close() {
   retry_.cancel();
+  short_said_.cancel();
   spare_.reset();
   let_go();
 }

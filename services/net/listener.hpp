@@ -21,6 +21,8 @@ class Listener {
   static constexpr std::uint64_t kAcceptPauseMs = 1000;
   /// While only the reserve of descriptors is left, it is looked so often whether there are more.
   static constexpr std::uint64_t kDescriptorLookMs = 100;
+  /// And it is said so often at most: with clients that come and go it may be so and not so all the time.
+  static constexpr std::uint64_t kShortSaidMs = 10'000;
 
   Listener(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits, Gate* gate = nullptr);
   Listener(const Listener&) = delete;
@@ -60,7 +62,7 @@ class Listener {
   TokenBucket rate_;
   std::uint64_t keepalive_ms_;
   std::uint64_t failed_accepts_ = 0;
-  bool out_of_descriptors_ = false;  ///< said in the log already
+  Timer short_said_;  ///< active: the log has been told not long ago that descriptors are short
   StreamKind kind_ = StreamKind::tcp;
   bool failing_ = false;  ///< said in the log already
 };

@@ -1,5 +1,7 @@
 #include "services/net/memory_budget.hpp"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <string>
 
@@ -41,6 +43,7 @@ void MemoryBudget::look() {
   if (short_ && used_ <= eighths(kCalmEighths)) {
     for (StreamTransport* stream : streams) stream->stop_for_budget(false);
     short_ = false;
+    ::malloc_trim(0);  // what thousands of buffers have left in pieces would stay ours otherwise (malloc_trim(3))
     look_at_ = eighths(kStopEighths);
     reactor_.log().write(LogLevel::info, kWho, "connections hold less than half of the budget again, all are read");
     return;

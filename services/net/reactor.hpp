@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -153,7 +154,7 @@ class Reactor {
     std::string name;
     std::uint64_t exceptions = 0;
   };
-  std::vector<Accounted> accounts_{{"timer", 0}};
+  std::deque<Accounted> accounts_{{"timer", 0}};  // names stay where they are
   Account charged_ = 0;
   DescriptorReserve descriptors_;
   bool stopping_ = false;

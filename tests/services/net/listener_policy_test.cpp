@@ -175,6 +175,8 @@ TEST_CASE("descriptors: the last ones are not given to connections, those wait, 
       waiting.read_now();
     }
     if (waiting.received() != "at last") ::_exit(6);
+    loop.clock.advance(Listener::kShortSaidMs);
+    loop.turn(3);
     ::_exit(loop.log.count("accepting connections again: there are descriptors") == 1 ? 0 : 7);
   });
   CHECK(end.code == 0);
