@@ -19,7 +19,7 @@ Result<void> ServiceGroup::start(net::Reactor& reactor) {
     if (!returned) result = Error{Fault::internal, "it threw an exception"};
     if (!result) {
       stop();
-      return std::move(result.error()).with(part->name()).with(name_);
+      return std::move(result.error()).with(part->name());
     }
     ++started_;
   }

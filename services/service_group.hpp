@@ -30,7 +30,7 @@ class ServiceGroup final : public Part {
 
   [[nodiscard]] const std::string& name() const override { return name_; }
   /// Starts the parts in the order they were added. When one fails, or throws, what had started is stopped, last first, and
-  /// the error names it, with the group before it: "group: part: why".
+  /// the error names it, through all groups: "inner: part: why".
   [[nodiscard]] Result<void> start(net::Reactor& reactor) override;
   /// Last first. A part that throws is said and counted, and the others are stopped.
   void stop() override;

@@ -30,21 +30,18 @@ void MemoryBudget::changed(std::ptrdiff_t bytes) {
 }
 
 void MemoryBudget::look() {
-  if (!short_ && used_ <= eighths(kStopEighths)) {
-    look_at_ = eighths(kStopEighths);
-    return;
-  }
   std::vector<StreamTransport*> streams;
   for (BudgetMember* member : members_) {
     member->each_stream([&](StreamTransport& stream) {
       if (stream.budgeted_bytes() != 0 || stream.stopped_for_budget()) streams.push_back(&stream);
     });
   }
-  if (short_ && used_ <= eighths(kCalmEighths)) {
+  // It may have been short for less than a turn; then nobody needs to hear of it.
+  if (used_ <= eighths(short_ ? kCalmEighths : kStopEighths)) {
     for (StreamTransport* stream : streams) stream->stop_for_budget(false);
-    short_ = false;
-    ::malloc_trim(0);  // what thousands of buffers have left in pieces would stay ours otherwise (malloc_trim(3))
     look_at_ = eighths(kStopEighths);
+    if (!std::exchange(short_, false)) return;
+    ::malloc_trim(0);  // what thousands of buffers have left in pieces would stay ours otherwise (malloc_trim(3))
     reactor_.log().write(LogLevel::info, kWho, "connections hold less than half of the budget again, all are read");
     return;
   }

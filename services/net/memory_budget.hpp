@@ -49,6 +49,7 @@ class MemoryBudget {
 
   /// A stream holds so much more, or less.
   void changed(std::ptrdiff_t bytes);
+  [[nodiscard]] bool stopping() const { return used_ > eighths(kStopEighths); }
   [[nodiscard]] bool refusing() const { return used_ > eighths(kRefuseEighths); }
   [[nodiscard]] std::size_t used_bytes() const { return used_; }
   [[nodiscard]] std::size_t bytes_max() const { return bytes_max_; }

@@ -141,7 +141,7 @@ void StreamTransport::update_reading() {
         if (owner == nullptr || got == 0) return;
         Reactor& reactor = owner->reactor_;
         if (got > 0) owner->received({buffer->base, static_cast<std::size_t>(got)});
-        else if (got == UV_ENOBUFS) owner->wait_for_rate();
+        else if (got == UV_ENOBUFS) owner->wait_to_read();
         else owner->read_failed(static_cast<int>(got));
         reactor.settle_if_due();  // the owner may be gone
       });
@@ -241,7 +241,11 @@ ssize_t StreamTransport::send_now(const char* bytes, std::size_t size) const {
 
 void StreamTransport::flush() {
   dirty_ = false;
-  if (box_ == nullptr || writing_bytes_ != 0) return;
+  if (box_ == nullptr) return;
+  if (writing_bytes_ != 0) {
+    account_buffers();  // what was written meanwhile waits, and is counted
+    return;
+  }
   const std::size_t may = sendable();
   if (may != 0) {
     const ssize_t sent = send_now(out_.data() + out_sent_, may);
@@ -260,14 +264,13 @@ void StreamTransport::flush() {
       account_buffers();
       return;
     }
-    if (out_sent_ == out_.size()) {
-      // An idle connection keeps no buffer.
-      if (out_.capacity() > std::string().capacity()) reactor_.give_buffer(std::exchange(out_, std::string()));
-      out_.clear();
-      out_sent_ = 0;
-    } else if (out_sent_ > out_.size() / 2) {
-      out_.erase(0, std::exchange(out_sent_, 0));
-    }
+    if (out_sent_ != out_.size() && out_sent_ > out_.size() / 2) out_.erase(0, std::exchange(out_sent_, 0));
+  }
+  if (out_sent_ == out_.size()) {
+    // An idle connection keeps no buffer, whether the kernel took the last of it at once or piece by piece.
+    if (out_.capacity() > std::string().capacity()) reactor_.give_buffer(std::exchange(out_, std::string()));
+    out_.clear();
+    out_sent_ = 0;
   }
   account_held();
   account_buffers();
@@ -406,6 +409,8 @@ void StreamTransport::drain() {
 void StreamTransport::end_gently(std::string_view why) {
   int fd = -1;
   if (uv_fileno(&box_->handle, &fd) == 0) {
+    // A connection that both sides have closed has no peer any more (getpeername(2), ENOTCONN).
+    ending_ = std::make_unique<Ending>(Ending{Error{Fault::unavailable, std::string(why)}, peer()});
     ::shutdown(fd, SHUT_WR);
     const std::span<char> scratch = reactor_.receive_buffer();
     for (int i = 0; !read_ended_ && i < 16 && ::recv(fd, scratch.data(), scratch.size(), MSG_DONTWAIT) > 0; ++i)
@@ -423,7 +428,8 @@ void StreamTransport::end(Error reason) {
                          "connection of " + peer() + " was lost with " + std::to_string(unsent_bytes()) +
                              " bytes unsent: " + reason.message);
   }
-  ending_ = std::make_unique<Ending>(Ending{std::move(reason), peer()});
+  if (ending_ == nullptr) ending_ = std::make_unique<Ending>(Ending{Error{Fault::internal, ""}, peer()});
+  ending_->reason = std::move(reason);
   box_->owner = nullptr;
   uv_close(&box_->handle, [](uv_handle_t* handle) { delete reinterpret_cast<Box*>(handle); });
   box_ = nullptr;

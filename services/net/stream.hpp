@@ -152,7 +152,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   [[nodiscard]] TokenBucket& own_rate();
   [[nodiscard]] std::size_t readable_now();
   void spend_rate(std::size_t bytes);
-  void wait_for_rate();
+  void wait_to_read();
   [[nodiscard]] std::size_t buffered_bytes() const;
   void account_buffers();
   template <class Code>

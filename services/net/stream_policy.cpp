@@ -16,6 +16,9 @@ namespace {
 /// A connection that has used up its rate waits for so much of a second's worth: few wake-ups, small steps.
 constexpr std::uint64_t kStepsPerSecond = 10;
 
+/// What is read at once from a connection that holds nothing while memory is short.
+constexpr std::size_t kShortReadBytes = 4096;
+
 std::uint64_t step_of(const TokenBucket& bucket) { return std::max<std::uint64_t>(bucket.per_second() / kStepsPerSecond, 1); }
 
 }  // namespace
@@ -38,6 +41,8 @@ TokenBucket& StreamTransport::own_rate() {
 
 std::size_t StreamTransport::readable_now() {
   std::uint64_t most = Reactor::kReceiveBytesMax;
+  // Between two looks of the budget at everybody: who holds something waits, a small request of others is read.
+  if (rules_.budget != nullptr && rules_.budget->stopping()) most = budgeted_bytes_ == 0 ? kShortReadBytes : 0;
   if (!rules_.rated()) return most;
   const std::uint64_t now = reactor_.now_ms();
   if (rules_.read_rate != 0) most = std::min(most, own_rate().available(now));
@@ -51,7 +56,11 @@ void StreamTransport::spend_rate(std::size_t bytes) {
   if (rules_.read_total != nullptr) rules_.read_total->take(bytes, now);
 }
 
-void StreamTransport::wait_for_rate() {
+void StreamTransport::wait_to_read() {
+  if (rules_.budget != nullptr && rules_.budget->stopping() && budgeted_bytes_ != 0) {
+    stop_for_budget(true);  // until the budget has looked
+    return;
+  }
   const std::uint64_t now = reactor_.now_ms();
   std::uint64_t wait_ms = 1;
   if (rules_.read_rate != 0) wait_ms = std::max(wait_ms, own_rate().ms_until(step_of(own_rate()), now));
@@ -62,6 +71,7 @@ void StreamTransport::wait_for_rate() {
   update_reading();
   policy().reading_again = reactor_.call_later(wait_ms, [this] {
     rate_paused_ = false;
+    owner_.stream_active(*this);  // it was us who made it wait
     update_reading();
   });
 }

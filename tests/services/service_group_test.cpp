@@ -80,7 +80,7 @@ TEST_CASE("service group: one that cannot start stops those before it, last firs
     REQUIRE_FALSE(started.ok());
     CHECK(calls == Calls{"start a", "start b", "start bad", "stop b", "stop a"});
     CHECK(started.error().message ==
-          (trouble == "fail" ? "outer: inner: bad: nothing to start with" : "outer: inner: bad: it threw an exception"));
+          (trouble == "fail" ? "inner: bad: nothing to start with" : "inner: bad: it threw an exception"));
     CHECK(loop.log.lines().size() == (trouble == "throw" ? 1 : 0));
   }
 }
