@@ -41,7 +41,7 @@ void PoolWork::Request::run() noexcept {
 }
 
 void PoolWork::Request::finish(int status) {
-  reactor.pool_request_ends();
+  reactor.has_ended();
   if (thrown) {
     reactor.count_exception(account);
     reactor.log().write(LogLevel::error, reactor.name_of(account), "work in the pool threw: " + *thrown);
@@ -72,7 +72,7 @@ PoolWork run_in_pool(Reactor& reactor, std::function<void()> work, std::function
   PoolWork handle;
   handle.request_ = request;
   request->owner = &handle;
-  reactor.pool_request_begins();
+  reactor.will_end();
   const int status = uv_queue_work(
       reactor.loop(), &request->request, [](uv_work_t* begun) { static_cast<PoolWork::Request*>(begun->data)->run(); },
       [](uv_work_t* ended, int result) {

@@ -102,9 +102,6 @@ class Reactor {
   /// The same, under the account's name, and counted there.
   bool guarded(Account account, const std::function<void()>& code);
 
-  /// A request of libuv's pool is under way, or no longer: the destructor waits for them, as their memory is the loop's.
-  void pool_request_begins() { ++pool_requests_; }
-  void pool_request_ends() { --pool_requests_; }
   /// What connections may not take.
   [[nodiscard]] DescriptorReserve& descriptors() { return descriptors_; }
 
@@ -119,6 +116,10 @@ class Reactor {
   [[nodiscard]] TurnTimes take_turn_times();
   /// So much of this turn was spent waiting for a device, not working.
   void note_waiting(std::uint64_t us) { waited_us_ += us; }
+
+  /// For what comes to an end by itself but not at once (work in the pool, a killed process): ~Reactor waits for it.
+  void will_end() { ++ending_; }
+  void has_ended() { --ending_; }
 
   /// An empty buffer with memory of an earlier one, for output; give it back when it is sent. What is kept is bounded.
   [[nodiscard]] std::string take_buffer();
@@ -149,7 +150,7 @@ class Reactor {
   std::uint64_t turn_begin_us_ = 0;
   std::uint64_t slept_us_ = 0;   ///< since the loop was made, when the turn began
   std::uint64_t waited_us_ = 0;  ///< in this turn
-  std::size_t pool_requests_ = 0;
+  std::size_t ending_ = 0;
   struct Accounted {
     std::string name;
     std::uint64_t exceptions = 0;
