@@ -9,6 +9,7 @@
 
 #include "services/command_line.hpp"
 #include "services/definition_check.hpp"
+#include "services/limits.hpp"
 #include "services/net/endpoint.hpp"
 #include "services/units.hpp"
 #include "state/base/suggest.hpp"
@@ -125,6 +126,24 @@ class Reader {
     }
   }
 
+  static std::vector<std::string> with_limits(std::vector<std::string> keys, const std::vector<services::LimitSpec>& specs) {
+    for (const services::LimitSpec& spec : specs) keys.emplace_back(spec.name);
+    return keys;
+  }
+
+  void take_limits(const toml::table& table, const std::vector<services::LimitSpec>& specs, state::Limits& into) {
+    for (const services::LimitSpec& spec : specs) {
+      const toml::node* node = table.get(spec.name);
+      if (node == nullptr) continue;
+      const auto given = scalar_text(*node);
+      const bool fits = given && !node->is_boolean() && (spec.unit != services::LimitSpec::Unit::count || node->is_integer());
+      const Result<std::uint64_t> value =
+          fits ? spec.parse(*given) : Result<std::uint64_t>(Error{Fault::config, "it is " + type_of(*node) + ", not " + spec.bounds()});
+      if (!value) problem(*node, "'" + std::string(spec.name) + "': " + value.error().message);
+      else if (*value != 0) into[std::string(spec.name)] = *value;
+    }
+  }
+
   static std::string type_of(const toml::node& node) {
     if (node.is_table()) return "a table";
     if (node.is_array()) return "an array";
@@ -136,7 +155,7 @@ class Reader {
   }
 
   void read_application(const toml::table& table) {
-    check_keys(table, {"name", "durability", "stop_timeout"}, "in [application]");
+    check_keys(table, with_limits({"name", "durability", "stop_timeout"}, services::application_limits()), "in [application]");
     state::Definition& definition = reading_.definition;
     if (const auto name = text(table, "name")) {
       definition.name = *name;
@@ -147,13 +166,16 @@ class Reader {
     }
     take_durability(table, definition.durability);
     take_duration(table, "stop_timeout", definition.stop_timeout_ms);
+    take_limits(table, services::application_limits(), definition.limits);
     if (definition.stop_timeout_ms > kStopTimeoutMsMax) {
       problem(*table.get("stop_timeout"), "'stop_timeout' is at most an hour");
     }
   }
 
   void read_service(const toml::table& table) {
-    check_keys(table, {"name", "kind", "listen", "durability", "max_connections", "idle_timeout", "options"},
+    check_keys(table,
+               with_limits({"name", "kind", "listen", "durability", "max_connections", "idle_timeout", "options"},
+                           services::service_limits()),
                "in [[service]]");
     state::ServiceDefinition service;
     read_name(table, service);
@@ -161,6 +183,11 @@ class Reader {
     read_listen(table, kind, service);
     take_durability(table, service.durability);
     take_duration(table, "idle_timeout", service.idle_timeout_ms);
+    take_limits(table, services::service_limits(), service.limits);
+    Result<void> together = services::check_limits_together(service.limits);
+    if (!together && !table.contains("connect_rate")) {
+      problem(*table.get("connect_burst"), together.error().message);
+    }
     if (const toml::node* node = table.get("max_connections")) {
       const auto* number = node->as_integer();
       if (number == nullptr || number->get() < 1) problem(*node, "'max_connections' is a whole number above 0");

@@ -36,6 +36,7 @@ struct Options {
   std::string gid;
   std::string chroot;  ///< absolute
   std::string stop_timeout;
+  std::string memory_budget;
   unsigned umask = 0077;
   int notify_fd = -1;
 

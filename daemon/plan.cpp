@@ -15,7 +15,10 @@ void PlannedSocket::serialize(Archive& archive) {
 
 template <class Archive>
 void WorkerPlan::serialize(Archive& stream, std::uint32_t /*version*/) {
-  stream(definition, sockets, store_fd, lock_fd, channel_fd, log_fd, save, archive, change_identity, uid, gid, chroot,
+  state::NewestDefinition schema{definition};
+  stream(schema);
+  definition = std::move(schema.value);
+  stream(sockets, store_fd, lock_fd, channel_fd, log_fd, save, archive, change_identity, uid, gid, chroot,
          log_target, syslog_ident, log_level, keeper_pid);
 }
 

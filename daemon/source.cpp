@@ -10,6 +10,7 @@
 
 #include "daemon/config.hpp"
 #include "services/definition_check.hpp"
+#include "services/limits.hpp"
 #include "services/net/endpoint.hpp"
 #include "services/units.hpp"
 #include "state/files.hpp"
@@ -72,6 +73,13 @@ Result<state::Definition> choose_definition(const Options& options, const Source
 /// What the command line says of a definition from elsewhere.
 Result<void> apply_overrides(const Options& options, state::Definition& definition) {
   if (!options.name.empty()) definition.name = options.name;
+  if (!options.memory_budget.empty()) {
+    const auto* spec = services::find_limit(services::application_limits(), "memory_budget");
+    const Result<std::uint64_t> bytes = spec->parse(options.memory_budget);
+    if (!bytes) return Error{Fault::usage, "--memory-budget: " + bytes.error().message};
+    definition.limits.erase("memory_budget");
+    if (*bytes != 0) definition.limits["memory_budget"] = *bytes;
+  }
   if (options.stop_timeout.empty()) return {};
   const auto timeout = services::parse_duration_ms(options.stop_timeout);
   if (!timeout || *timeout > services::kStopTimeoutMsMax) {
@@ -157,6 +165,11 @@ std::vector<std::string> differences(const state::Definition& running, const sta
   }
   if (running.durability != wanted.durability) {
     sentences.push_back("durability " + running.durability + " -> " + wanted.durability);
+  }
+  for (const services::LimitSpec& spec : services::application_limits()) {
+    const std::uint64_t before = services::limit_of(running.limits, spec.name);
+    const std::uint64_t after = services::limit_of(wanted.limits, spec.name);
+    if (before != after) sentences.push_back(std::string(spec.name) + " " + spec.text(before) + " -> " + spec.text(after));
   }
   for (const state::ServiceDefinition& service : running.services) {
     const state::ServiceDefinition* other = wanted.find(service.name);

@@ -291,8 +291,9 @@ void Worker::stop(bool force) {
   application_->drain(finish_soon);
   stop_deadline_ = reactor_->call_later(plan_.definition.stop_timeout_ms, [this, finish_soon] {
     log_.write(LogLevel::warning, kWho,
-               "unsent answers are dropped: their clients have not read for " +
+               "unsent answers are dropped: the stop has taken " +
                    services::duration_text(plan_.definition.stop_timeout_ms) + " (stop_timeout)");
+    for (const std::string& who : application_->waits_for()) log_.write(LogLevel::warning, kWho, "not waited for: " + who);
     application_->abandon_output();
     finish_soon();
   });

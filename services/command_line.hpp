@@ -22,8 +22,12 @@ struct ServiceArguments {
   std::string durability;
   std::string connections_max;
   std::string idle_timeout;
+  std::map<std::string, std::string> limits;  ///< by their names (services/limits.hpp)
   std::map<std::string, std::string> options;
 };
+
+/// Whether anything was given that belongs to a service.
+[[nodiscard]] bool any_given(const ServiceArguments& arguments);
 
 /// Adds the options to `app`; `kind` may be nullptr (only the keys every service has). `into` outlives the parsing.
 void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into);

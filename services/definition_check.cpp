@@ -5,6 +5,7 @@
 
 #include "services/command_line.hpp"
 #include "services/durability.hpp"
+#include "services/limits.hpp"
 
 namespace tap::services {
 namespace {
@@ -38,6 +39,8 @@ Result<void> check_service(const state::Definition& definition, const state::Ser
     return wrong("durability 'reserve' is for counters, and kind '" + kind->name + "' is none");
   }
   if (service.connections_max == 0) return wrong("max_connections is 0");
+  if (Result<void> limits = check_limits(service_limits(), service.limits); !limits) return limits;
+  if (Result<void> limits = check_limits_together(service.limits); !limits) return limits;
   return check_endpoints(service, *kind, taken);
 }
 
@@ -53,6 +56,7 @@ Result<void> check_definition(const state::Definition& definition, const Registr
   if (!state::is_name(definition.name)) return wrong("'" + definition.name + "' cannot name an application");
   if (Result<void> durability = check_durability(definition.durability); !durability) return durability;
   if (definition.stop_timeout_ms > kStopTimeoutMsMax) return wrong("stop_timeout is at most an hour");
+  if (Result<void> limits = check_limits(application_limits(), definition.limits); !limits) return limits;
   std::set<std::string> names;
   std::vector<net::Endpoint> taken;
   for (const state::ServiceDefinition& service : definition.services) {

@@ -1,5 +1,7 @@
 #include "services/net/line_protocol.hpp"
 
+#include <utility>
+
 #include "services/net/refusal.hpp"
 
 namespace tap::net {
@@ -7,6 +9,7 @@ namespace tap::net {
 void LineProtocol::data_received(std::string_view data) {
   if (waiting_.empty()) {
     waiting_ = consume(data);
+    tell_request();
     return;
   }
   waiting_.append(data);
@@ -45,6 +48,7 @@ std::string_view LineProtocol::consume(std::string_view data) {
       break;
     }
     if (end == std::string_view::npos) return data;
+    if (std::exchange(request_open_, false)) transport().request_ends();
     std::string_view line = data.substr(0, end);
     data.remove_prefix(end + 1);
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
@@ -61,7 +65,19 @@ void LineProtocol::go_on() {
   const std::size_t left = consume(waiting_).size();
   waiting_.erase(0, waiting_.size() - left);
   if (waiting_.empty()) waiting_.shrink_to_fit();
+  tell_request();
   if (peer_ended_ && !owes_answer()) transport().lose_connection();
+}
+
+/// A line that has begun has a deadline, until its end comes. What waits because the peer does not read has none.
+void LineProtocol::tell_request() {
+  if (waiting_.empty() || request_open_ || owes_answer() || transport().ending()) return;
+  request_open_ = true;
+  transport().request_begins();
+}
+
+std::size_t LineProtocol::buffered_bytes() const {
+  return waiting_.capacity() > std::string().capacity() ? waiting_.capacity() : 0;
 }
 
 void LineProtocol::line_too_long() {

@@ -26,6 +26,7 @@ class LineProtocol : public Protocol {
   void end_received() final;
   void output_drained() final;
   [[nodiscard]] bool owes_answer() const final;
+  [[nodiscard]] std::size_t buffered_bytes() const override;
 
  protected:
   /// A Refusal thrown from it is answered with `ERR <reason>`, and the connection goes on.
@@ -47,12 +48,14 @@ class LineProtocol : public Protocol {
  private:
   [[nodiscard]] std::string_view consume(std::string_view data);
   void go_on();
+  void tell_request();
 
   std::string waiting_;  ///< the beginning of a line, or all that came while the peer does not read
   std::size_t line_bytes_max_;
   std::size_t raw_rest_bytes_ = 0;  ///< what set_line_mode() gave back
   bool raw_ = false;
   bool peer_ended_ = false;
+  bool request_open_ = false;  ///< the transport was told that a line has begun
 };
 
 }  // namespace tap::net
