@@ -96,10 +96,10 @@ TEST_CASE("config: durations are strings or numbers of seconds") {
   const std::vector<std::pair<const char*, std::uint64_t>> rows{
       {"\"300ms\"", 300}, {"\"5s\"", 5000},      {"5", 5000},        {"1.5", 1500},
       {"0", 0},           {"\"1h\"", 3'600'000}, {"3600", 3'600'000}};
-  for (const auto& [value, ms] : rows) {
-    CAPTURE(value);
-    const std::string text = std::string("[application]\nstop_timeout = ") + value + "\n" + kMinimal;
-    CHECK(good(text).stop_timeout_ms == ms);
+  for (const auto& row : rows) {
+    CAPTURE(row.first);
+    const std::string text = std::string("[application]\nstop_timeout = ") + row.first + "\n" + kMinimal;
+    CHECK(good(text).stop_timeout_ms == row.second);
   }
 }
 

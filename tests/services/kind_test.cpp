@@ -43,9 +43,10 @@ TEST_CASE("option: each type takes its values, as they were written") {
       {Type::text, ""},         {Type::text, "any thing"}, {Type::choice, "line"}, {Type::boolean, "true"},
       {Type::boolean, "false"}, {Type::count, "0"},        {Type::count, "42"},    {Type::duration, "5min"},
       {Type::duration, "1.5"},  {Type::size, "64KiB"},     {Type::size, "0"}};
-  for (const auto& [type, text] : good) {
+  for (const auto& given : good) {
+    const std::string text = given.second;
     CAPTURE(text);
-    const Result<std::string> value = spec_of(type).canonical(text);
+    const Result<std::string> value = spec_of(given.first).canonical(text);
     REQUIRE(value.ok());
     CHECK(*value == text);
   }
