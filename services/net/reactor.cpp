@@ -76,6 +76,7 @@ Reactor::~Reactor() {
                        static_cast<void*>(&handles_->wakeup)}) {
     uv_close(as_handle(handle), nullptr);
   }
+  while (ending_ > 0) uv_run(&handles_->loop, UV_RUN_ONCE);
   // Only closes are left. An active handle would make this wait for ever, so it turns without waiting, a few times.
   for (int i = 0; i < 8 && uv_loop_alive(&handles_->loop) != 0; ++i) uv_run(&handles_->loop, UV_RUN_NOWAIT);
   TAP_ASSERT(uv_loop_close(&handles_->loop) == 0);

@@ -87,6 +87,10 @@ class Reactor {
   /// So much of this turn was spent waiting for a device, not working.
   void note_waiting(std::uint64_t us) { waited_us_ += us; }
 
+  /// For what comes to an end by itself but not at once (work in the pool, a killed process): ~Reactor waits for it.
+  void will_end() { ++ending_; }
+  void has_ended() { --ending_; }
+
   /// An empty buffer with memory of an earlier one, for output; give it back when it is sent. What is kept is bounded.
   [[nodiscard]] std::string take_buffer();
   void give_buffer(std::string&& buffer);
@@ -116,6 +120,7 @@ class Reactor {
   std::uint64_t turn_begin_us_ = 0;
   std::uint64_t slept_us_ = 0;   ///< since the loop was made, when the turn began
   std::uint64_t waited_us_ = 0;  ///< in this turn
+  std::size_t ending_ = 0;
   bool stopping_ = false;
 };
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -17,13 +18,32 @@ using DiskHook = std::function<int(const std::string& operation, const std::stri
 /// The call is not made, and succeeds.
 inline constexpr int kPretend = -1;
 
-/// Thread: the hook is called on the caller's. Lifetime: the hook may be exchanged while nobody uses the disk.
+/// A value that one thread sets while others look.
+template <class T>
+class Shared {
+ public:
+  Shared& operator=(T value) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    value_ = std::move(value);
+    return *this;
+  }
+  [[nodiscard]] T now() const {
+    const std::lock_guard<std::mutex> hold(lock_);
+    return value_;
+  }
+
+ private:
+  mutable std::mutex lock_;
+  T value_{};
+};
+
+/// Thread: the hook is called on the caller's, of which there may be several at once; it may be exchanged meanwhile.
 class HookedDisk final : public state::Disk {
  public:
   explicit HookedDisk(const std::string& directory);
 
-  DiskHook hook;
-  std::optional<std::uint64_t> free_told;  ///< what free_bytes() says, instead of the truth
+  Shared<DiskHook> hook;
+  Shared<std::optional<std::uint64_t>> free_told;  ///< what free_bytes() says, instead of the truth
 
   Result<std::vector<std::string>> list() override { return real_->list(); }
   Result<bool> exists(const std::string& name) override { return real_->exists(name); }
@@ -36,12 +56,16 @@ class HookedDisk final : public state::Disk {
   Result<void> make_directory(const std::string& name) override { return real_->make_directory(name); }
   Result<void> sync_directory(const std::string& name) override;
   std::size_t block_bytes() override { return real_->block_bytes(); }
-  Result<std::uint64_t> free_bytes() override { return free_told ? *free_told : real_->free_bytes(); }
+  Result<std::uint64_t> free_bytes() override {
+    const std::optional<std::uint64_t> told = free_told.now();
+    return told ? *told : real_->free_bytes();
+  }
 
   /// Makes the call, or does what the hook wants instead.
   template <class Call>
   [[nodiscard]] Result<void> ask(const std::string& operation, const std::string& name, Call&& call) const {
-    const int code = hook ? hook(operation, name) : 0;
+    const DiskHook asked = hook.now();
+    const int code = asked ? asked(operation, name) : 0;
     if (code == 0) return call();
     if (code == kPretend) return {};
     return errno_error(Fault::internal, name + ": " + operation, code);
