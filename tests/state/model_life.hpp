@@ -13,6 +13,7 @@
 
 namespace tap::tests {
 
+using testing::outcomes;
 using testing::SimulatedDisk;
 
 /// A service's state: how many changes there were, and a hash over all of them in their order. A change says after how
