@@ -51,8 +51,8 @@ std::optional<std::string> scalar_text(const toml::node& node) {
 
 class Reader {
  public:
-  Reader(ConfigReading& reading, const std::string& file, const services::Registry& kinds)
-      : reading_(reading), file_(file), kinds_(kinds) {}
+  Reader(ConfigReading& reading, const std::string& file, const services::Registry& kinds, const ConfigPlugins& plugins)
+      : reading_(reading), file_(file), kinds_(kinds), plugins_(plugins) {}
 
   void read(const toml::table& root) {
     check_keys(root, {"application", "service"}, "at the top level");
@@ -155,8 +155,9 @@ class Reader {
   }
 
   void read_application(const toml::table& table) {
-    check_keys(table, with_limits({"name", "durability", "stop_timeout"}, services::application_limits()), "in [application]");
+    check_keys(table, with_limits({"name", "durability", "stop_timeout", "plugin"}, services::application_limits()), "in [application]");
     state::Definition& definition = reading_.definition;
+    read_plugins(table);
     if (const auto name = text(table, "name")) {
       definition.name = *name;
       if (!state::is_name(*name)) {
@@ -169,6 +170,32 @@ class Reader {
     take_limits(table, services::application_limits(), definition.limits);
     if (definition.stop_timeout_ms > kStopTimeoutMsMax) {
       problem(*table.get("stop_timeout"), "'stop_timeout' is at most an hour");
+    }
+  }
+
+  /// Before the services: they may be of kinds that are found there.
+  void read_plugins(const toml::table& table) {
+    const toml::node* node = table.get("plugin");
+    if (node == nullptr) return;
+    if (const toml::array* array = node->as_array()) {
+      for (const toml::node& item : *array) load_plugin(item);
+    } else {
+      load_plugin(*node);
+    }
+  }
+
+  void load_plugin(const toml::node& node) {
+    const auto* path = node.as_string();
+    if (path == nullptr) {
+      problem(node, "'plugin' is the path of a shared object, or an array of such paths, not " + type_of(node));
+    } else if (path->get().empty()) {
+      problem(node, "'plugin' is an empty path");
+    } else if (plugins_.plugins == nullptr) {
+      problem(node, "plugins cannot be loaded here");
+    } else if (Result<void> loaded =
+                   plugins_.plugins->load((std::filesystem::path(plugins_.directory) / path->get()).string());
+               !loaded) {
+      problem(node, loaded.error().message);
     }
   }
 
@@ -292,6 +319,7 @@ class Reader {
   ConfigReading& reading_;
   std::string file_;
   const services::Registry& kinds_;
+  const ConfigPlugins& plugins_;
   std::set<std::string> names_;
   std::vector<Place> places_;
 };
@@ -302,7 +330,8 @@ std::string ConfigProblem::text() const {
   return file + ":" + std::to_string(line) + ":" + std::to_string(column) + ": " + message;
 }
 
-ConfigReading read_config(const std::string& text, const std::string& shown_as, const services::Registry& kinds) {
+ConfigReading read_config(const std::string& text, const std::string& shown_as, const services::Registry& kinds,
+                          const ConfigPlugins& plugins) {
   ConfigReading reading;
   if (const unsigned line = line_of_endless_key(text); line != 0) {
     reading.problems.push_back({shown_as, line, 1, "a key of more than " + std::to_string(kKeyPartsMax) + " parts"});
@@ -310,7 +339,7 @@ ConfigReading read_config(const std::string& text, const std::string& shown_as, 
   }
   try {
     const toml::table root = toml::parse(text, shown_as);
-    Reader(reading, shown_as, kinds).read(root);
+    Reader(reading, shown_as, kinds, plugins).read(root);
   } catch (const toml::parse_error& error) {
     const toml::source_position at = error.source().begin;
     reading.problems.push_back({shown_as, at.line, at.column, std::string(error.description())});
@@ -319,10 +348,10 @@ ConfigReading read_config(const std::string& text, const std::string& shown_as, 
 }
 
 Result<state::Definition> load_config(const std::string& path, const std::string& shown_as,
-                                      const services::Registry& kinds) {
+                                      const services::Registry& kinds, services::Plugins* plugins) {
   Result<Bytes> text = state::read_file(AT_FDCWD, path);
   if (!text) return std::move(text.error()).with("the config");
-  ConfigReading reading = read_config(*text, shown_as, kinds);
+  ConfigReading reading = read_config(*text, shown_as, kinds, {plugins, std::filesystem::path(path).parent_path().string()});
   if (reading.problems.empty()) return std::move(reading.definition);
   const std::size_t count = reading.problems.size();
   std::string message = shown_as + " has " + std::to_string(count) + (count == 1 ? " error:" : " errors:");

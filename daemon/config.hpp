@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "services/kind.hpp"
+#include "services/plugins.hpp"
 #include "state/base/result.hpp"
 #include "state/definition.hpp"
 
@@ -26,12 +27,19 @@ struct ConfigReading {
   std::vector<ConfigProblem> problems;
 };
 
+/// Where a config's plugins go; without `plugins` a config that names one is refused.
+struct ConfigPlugins {
+  services::Plugins* plugins = nullptr;  ///< of the same registry that the config is held against
+  std::string directory;                 ///< the config's: relative paths of plugins begin there
+};
+
 /// `shown_as` is the file's name in the messages; its stem names an application that does not name itself.
 [[nodiscard]] ConfigReading read_config(const std::string& text, const std::string& shown_as,
-                                        const services::Registry& kinds);
+                                        const services::Registry& kinds, const ConfigPlugins& plugins = {});
 
 /// The definition, or one Error (config, 78) whose message has a line for every problem; no_input without the file.
 [[nodiscard]] Result<state::Definition> load_config(const std::string& path, const std::string& shown_as,
-                                                    const services::Registry& kinds);
+                                                    const services::Registry& kinds,
+                                                    services::Plugins* plugins = nullptr);
 
 }  // namespace tap::daemon

@@ -25,6 +25,7 @@ const std::vector<OptionShape>& daemon_shapes() {
                                                {"--list-services", '\0', false},
                                                {"--version", '\0', false},
                                                {"--help", 'h', false},
+                                               {"--plugin", '\0', true},
                                                {"--config", 'c', true},
                                                {"--file", 'f', true},
                                                {"--name", '\0', true},
@@ -62,6 +63,9 @@ void add_daemon_options(CLI::App& app, Raw& raw) {
       ->group("Application");
   app.add_option("-f,--file", o.file, "the application, or only its state, from an archive")
       ->type_name("FILE.tap")
+      ->group("Application");
+  app.add_option("--plugin", "more kinds of services, from a shared object; repeatable")
+      ->type_name("FILE.so")
       ->group("Application");
   app.add_option("--name", o.name, "the application's name (the kind, capitalised)")
       ->type_name("NAME")
@@ -183,6 +187,13 @@ std::string kinds_text(const services::Registry& kinds) {
 }
 
 }  // namespace
+
+Result<std::vector<std::string>> load_plugin_options(const std::vector<std::string>& words,
+                                                     const services::Registry& kinds, services::Plugins& plugins) {
+  std::vector<OptionShape> shapes = services::service_option_shapes(kinds);
+  shapes.insert(shapes.end(), daemon_shapes().begin(), daemon_shapes().end());
+  return services::load_plugin_options(words, shapes, plugins);
+}
 
 Result<ParsedCommandLine> parse_command_line(const std::vector<std::string>& words, const services::Registry& kinds) {
   std::vector<OptionShape> shapes = services::service_option_shapes(kinds);

@@ -9,6 +9,7 @@
 
 #include "services/command_line.hpp"
 #include "services/kind.hpp"
+#include "services/plugins.hpp"
 #include "state/base/result.hpp"
 
 namespace tap::daemon {
@@ -49,6 +50,12 @@ struct ParsedCommandLine {
   std::optional<Options> options;
   std::string print;
 };
+
+/// Loads what --plugin names, wherever it stands, and gives the other words: how they are to be read may depend on the
+/// kinds that were loaded. `plugins` belongs to `kinds`. Errors: usage; config (78) for a plugin that is refused.
+[[nodiscard]] Result<std::vector<std::string>> load_plugin_options(const std::vector<std::string>& words,
+                                                                   const services::Registry& kinds,
+                                                                   services::Plugins& plugins);
 
 /// Errors: usage (64), the message as it is to be printed.
 [[nodiscard]] Result<ParsedCommandLine> parse_command_line(const std::vector<std::string>& words,

@@ -62,8 +62,8 @@ Result<void> load_archive(const Options& options, Source& source) {
 }
 
 Result<state::Definition> choose_definition(const Options& options, const Source& source,
-                                            const services::Registry& kinds) {
-  if (!options.config.empty()) return load_config(options.config, options.config_given, kinds);
+                                            const services::Registry& kinds, services::Plugins* plugins) {
+  if (!options.config.empty()) return load_config(options.config, options.config_given, kinds, plugins);
   if (source.archive) return source.archive->archive.definition;
   const services::Kind* kind = kinds.find(options.kind);
   TAP_ASSERT(kind != nullptr);
@@ -117,12 +117,12 @@ Result<void> check_source(const Options& options, const Source& source, const se
 
 }  // namespace
 
-Result<Source> load_source(const Options& options, const services::Registry& kinds) {
+Result<Source> load_source(const Options& options, const services::Registry& kinds, services::Plugins* plugins) {
   Source source;
   if (!options.file.empty()) {
     if (Result<void> loaded = load_archive(options, source); !loaded) return std::move(loaded).error();
   }
-  Result<state::Definition> definition = choose_definition(options, source, kinds);
+  Result<state::Definition> definition = choose_definition(options, source, kinds, plugins);
   if (!definition) return std::move(definition).error();
   source.definition = std::move(definition).value();
   if (Result<void> overridden = apply_overrides(options, source.definition); !overridden) {
@@ -132,8 +132,9 @@ Result<Source> load_source(const Options& options, const services::Registry& kin
   return source;
 }
 
-Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds) {
-  Result<state::Definition> definition = load_config(options.config, options.config_given, kinds);
+Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds,
+                                            services::Plugins* plugins) {
+  Result<state::Definition> definition = load_config(options.config, options.config_given, kinds, plugins);
   if (!definition) return definition;
   if (Result<void> overridden = apply_overrides(options, *definition); !overridden)
     return std::move(overridden).error();

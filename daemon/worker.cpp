@@ -421,7 +421,7 @@ bool obey(Worker& worker, const Channel& channel, Log& log) {
 
 }  // namespace
 
-int worker_main(int plan_fd, const services::Registry& kinds) {
+int worker_main(int plan_fd, services::Registry& kinds) {
   set_signals();
   ::prctl(PR_SET_NAME, "tapd-worker");
   Result<WorkerPlan> plan = read_plan(plan_fd);
@@ -435,7 +435,8 @@ int worker_main(int plan_fd, const services::Registry& kinds) {
   Log log(plan->log(), Fd(plan->log_fd));
   std::optional<Identity> identity;
   if (plan->change_identity) identity = Identity{plan->uid, plan->gid};
-  Result<void> ready = drop_privileges(identity, plan->chroot);
+  Result<void> ready = load_planned_plugins(*plan, kinds);
+  if (ready) ready = drop_privileges(identity, plan->chroot);
   if (ready) ready = follow_keeper(plan->keeper_pid);
   if (!ready) {
     channel.send({Message::Type::failed, ready.error().fault, ready.error().message, Fd()});

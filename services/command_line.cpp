@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 
 #include "services/durability.hpp"
 #include "services/limits.hpp"
@@ -220,6 +221,30 @@ RegularArguments regular_arguments(const std::vector<std::string>& given, const 
     }
   }
   return regular;
+}
+
+Result<std::vector<std::string>> load_plugin_options(const std::vector<std::string>& words,
+                                                     const std::vector<OptionShape>& shapes, Plugins& plugins) {
+  constexpr std::string_view kOption = "--plugin";
+  std::vector<std::string> others;
+  bool value = false;  // the next word belongs to the option before it
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    const bool bare = word == kOption;
+    if (value || !(bare || word.compare(0, kOption.size() + 1, "--plugin=") == 0)) {
+      const bool bundle = word.size() > 2 && word[0] == '-' && word[1] != '-';
+      const OptionShape* last = find_shape(shapes, bundle ? unbundled(word, shapes).back() : word);
+      value = !value && last != nullptr && last->takes_value;
+      others.push_back(word);
+      continue;
+    }
+    if (bare && i + 1 == words.size()) return Error{Fault::usage, "--plugin: a file is missing"};
+    const std::string path = bare ? words[++i] : word.substr(kOption.size() + 1);
+    if (path.empty()) return Error{Fault::usage, "--plugin: a file is missing"};
+    Result<void> loaded = plugins.load((std::filesystem::current_path() / path).string());
+    if (!loaded) return std::move(loaded.error()).with("--plugin");
+  }
+  return others;
 }
 
 Result<void> check_durability(const std::string& durability) {

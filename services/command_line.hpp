@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "services/kind.hpp"
+#include "services/plugins.hpp"
 #include "state/definition.hpp"
 
 namespace CLI {
@@ -54,6 +55,12 @@ struct RegularArguments {
 };
 [[nodiscard]] RegularArguments regular_arguments(const std::vector<std::string>& words,
                                                  const std::vector<OptionShape>& shapes);
+
+/// Loads the shared object of each `--plugin FILE` or `--plugin=FILE` and gives the other words. Relative paths begin in
+/// the present directory. Errors: usage, without a file; config, for a plugin that is refused.
+[[nodiscard]] Result<std::vector<std::string>> load_plugin_options(const std::vector<std::string>& words,
+                                                                   const std::vector<OptionShape>& shapes,
+                                                                   Plugins& plugins);
 
 /// Whether there is such a durability; "" (none given) is fine. Errors: config.
 [[nodiscard]] Result<void> check_durability(const std::string& durability);

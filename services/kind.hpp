@@ -73,6 +73,9 @@ class Registry {
  public:
   explicit Registry(std::vector<Kind> kinds) : kinds_(std::move(kinds)) {}
 
+  /// Takes in kinds of elsewhere, all or none. What find() and all() gave before is not valid any more.
+  /// Errors: config, when a name is taken.
+  [[nodiscard]] Result<void> add(std::vector<Kind> kinds);
   [[nodiscard]] const Kind* find(std::string_view name) const;
   [[nodiscard]] const std::vector<Kind>& all() const { return kinds_; }
   /// "there is no kind 'fibonaci'; did you mean 'fibonacci'?"

@@ -70,7 +70,7 @@ void print_service(const state::ServiceDefinition* definition, const Json* secti
   if (section == nullptr) return;
   const Json& value = section->at("state");
   if (section->value("encoding", "") == "base64") {
-    print_field(4, "state", shortened(value.get<std::string>(), full) + " (base64: this program has no such kind)");
+    print_field(4, "state", shortened(value.get<std::string>(), full) + " (base64: this program has no such kind; a plugin that has it is named by --plugin)");
   } else {
     print_value("", value, full);
   }
