@@ -15,7 +15,7 @@ struct sockaddr;
 namespace tap::net {
 
 /// One who connects: an IPv4 address, or the first 64 bits of an IPv6 address (a customer's network is at least that
-/// large, RFC 6177, so one of its addresses means nothing). IPv4 inside IPv6 (::ffff:1.2.3.4) is IPv4.
+/// large, RFC 6177, so one of its addresses means nothing). IPv4 inside IPv6 (RFC 4291, section 2.5.5.2) is IPv4.
 struct PeerKey {
   std::array<std::uint8_t, 8> bytes{};
   bool ipv6 = false;
