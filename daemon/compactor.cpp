@@ -31,9 +31,10 @@ void step_back() {
 
 CompactionResult failure(const Error& error) { return {false, 0, "", error.message}; }
 
-CompactionResult run(const WorkerPlan& plan, const std::string& order_text, const services::Registry& kinds, Log& log) {
+CompactionResult run(const WorkerPlan& plan, const std::string& order_text, services::Registry& kinds, Log& log) {
   Result<services::CompactionOrder> order = services::CompactionOrder::parse(order_text);
   if (!order) return failure(order.error());
+  if (Result<void> loaded = load_planned_plugins(plan, kinds); !loaded) return failure(loaded.error());
   std::optional<Identity> identity;
   if (plan.change_identity) identity = Identity{plan.uid, plan.gid};
   if (Result<void> dropped = drop_privileges(identity, plan.chroot); !dropped) return failure(dropped.error());
@@ -81,6 +82,7 @@ Result<void> Compactor::start(const WorkerPlan& plan, const services::Compaction
     for (const int fd : {plan.store_fd, plan.lock_fd, plan.log_fd, plan_file->get(), write_end.get()}) {
       if (fd >= 0) ::fcntl(fd, F_SETFD, 0);
     }
+    for (const PlannedPlugin& plugin : plan.plugins) ::fcntl(plugin.fd, F_SETFD, 0);
     ::execv("/proc/self/exe", const_cast<char* const*>(words.data()));
     ::_exit(static_cast<int>(Fault::internal));
   }
@@ -110,7 +112,7 @@ void Compactor::stop() {
   (void)finish();
 }
 
-int compactor_main(int plan_fd, int result_fd, const std::string& order, const services::Registry& kinds) {
+int compactor_main(int plan_fd, int result_fd, const std::string& order, services::Registry& kinds) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   ::prctl(PR_SET_NAME, "tapd-compact");
   for (const int ignored : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2}) ::signal(ignored, SIG_IGN);

@@ -51,7 +51,6 @@ class Compactor {
 };
 
 /// The helper process. The exit code.
-[[nodiscard]] int compactor_main(int plan_fd, int result_fd, const std::string& order,
-                                 const services::Registry& kinds);
+[[nodiscard]] int compactor_main(int plan_fd, int result_fd, const std::string& order, services::Registry& kinds);
 
 }  // namespace tap::daemon

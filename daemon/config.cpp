@@ -8,6 +8,8 @@
 #include <set>
 
 #include "services/command_line.hpp"
+#include "services/definition_check.hpp"
+#include "services/limits.hpp"
 #include "services/net/endpoint.hpp"
 #include "services/net/tls_context.hpp"
 #include "services/units.hpp"
@@ -50,9 +52,9 @@ std::optional<std::string> scalar_text(const toml::node& node) {
 
 class Reader {
  public:
-  Reader(ConfigReading& reading, const std::string& file, const services::Registry& kinds,
+  Reader(ConfigReading& reading, const std::string& file, const services::Registry& kinds, const ConfigPlugins& plugins,
          const std::string& directory)
-      : reading_(reading), file_(file), kinds_(kinds), directory_(directory) {}
+      : reading_(reading), file_(file), kinds_(kinds), plugins_(plugins), directory_(directory) {}
 
   void read(const toml::table& root) {
     check_keys(root, {"application", "service"}, "at the top level");
@@ -126,6 +128,24 @@ class Reader {
     }
   }
 
+  static std::vector<std::string> with_limits(std::vector<std::string> keys, const std::vector<services::LimitSpec>& specs) {
+    for (const services::LimitSpec& spec : specs) keys.emplace_back(spec.name);
+    return keys;
+  }
+
+  void take_limits(const toml::table& table, const std::vector<services::LimitSpec>& specs, state::Limits& into) {
+    for (const services::LimitSpec& spec : specs) {
+      const toml::node* node = table.get(spec.name);
+      if (node == nullptr) continue;
+      const auto given = scalar_text(*node);
+      const bool fits = given && !node->is_boolean() && (spec.unit != services::LimitSpec::Unit::count || node->is_integer());
+      const Result<std::uint64_t> value =
+          fits ? spec.parse(*given) : Result<std::uint64_t>(Error{Fault::config, "it is " + type_of(*node) + ", not " + spec.bounds()});
+      if (!value) problem(*node, "'" + std::string(spec.name) + "': " + value.error().message);
+      else if (*value != 0) into[std::string(spec.name)] = *value;
+    }
+  }
+
   static std::string type_of(const toml::node& node) {
     if (node.is_table()) return "a table";
     if (node.is_array()) return "an array";
@@ -137,8 +157,9 @@ class Reader {
   }
 
   void read_application(const toml::table& table) {
-    check_keys(table, {"name", "durability", "stop_timeout"}, "in [application]");
+    check_keys(table, with_limits({"name", "durability", "stop_timeout", "plugin"}, services::application_limits()), "in [application]");
     state::Definition& definition = reading_.definition;
+    read_plugins(table);
     if (const auto name = text(table, "name")) {
       definition.name = *name;
       if (!state::is_name(*name)) {
@@ -148,20 +169,54 @@ class Reader {
     }
     take_durability(table, definition.durability);
     take_duration(table, "stop_timeout", definition.stop_timeout_ms);
+    take_limits(table, services::application_limits(), definition.limits);
     if (definition.stop_timeout_ms > kStopTimeoutMsMax) {
       problem(*table.get("stop_timeout"), "'stop_timeout' is at most an hour");
     }
   }
 
+  /// Before the services: they may be of kinds that are found there.
+  void read_plugins(const toml::table& table) {
+    const toml::node* node = table.get("plugin");
+    if (node == nullptr) return;
+    if (const toml::array* array = node->as_array()) {
+      for (const toml::node& item : *array) load_plugin(item);
+    } else {
+      load_plugin(*node);
+    }
+  }
+
+  void load_plugin(const toml::node& node) {
+    const auto* path = node.as_string();
+    if (path == nullptr) {
+      problem(node, "'plugin' is the path of a shared object, or an array of such paths, not " + type_of(node));
+    } else if (path->get().empty()) {
+      problem(node, "'plugin' is an empty path");
+    } else if (plugins_.plugins == nullptr) {
+      problem(node, "plugins cannot be loaded here");
+    } else if (Result<void> loaded =
+                   plugins_.plugins->load((std::filesystem::path(plugins_.directory) / path->get()).string());
+               !loaded) {
+      problem(node, loaded.error().message);
+    }
+  }
+
   void read_service(const toml::table& table) {
-    check_keys(table, {"name", "kind", "listen", "durability", "max_connections", "idle_timeout", "options"},
+    check_keys(table,
+               with_limits({"name", "kind", "listen", "durability", "max_connections", "idle_timeout", "options"},
+                           services::service_limits()),
                "in [[service]]");
     state::ServiceDefinition service;
     read_name(table, service);
     const services::Kind* kind = read_kind(table, service);
-    read_listen(table, service);
+    read_listen(table, kind, service);
     take_durability(table, service.durability);
     take_duration(table, "idle_timeout", service.idle_timeout_ms);
+    take_limits(table, services::service_limits(), service.limits);
+    Result<void> together = services::check_limits_together(service.limits);
+    if (!together && !table.contains("connect_rate")) {
+      problem(*table.get("connect_burst"), together.error().message);
+    }
     if (const toml::node* node = table.get("max_connections")) {
       const auto* number = node->as_integer();
       if (number == nullptr || number->get() < 1) problem(*node, "'max_connections' is a whole number above 0");
@@ -200,7 +255,7 @@ class Reader {
     return kind;
   }
 
-  void read_listen(const toml::table& table, state::ServiceDefinition& service) {
+  void read_listen(const toml::table& table, const services::Kind* kind, state::ServiceDefinition& service) {
     const toml::node* node = table.get("listen");
     if (node == nullptr) {
       problem(table, "this [[service]] has no 'listen', for example listen = [\"tcp:8888\"]");
@@ -221,6 +276,9 @@ class Reader {
       if (!endpoint) {
         problem(item, endpoint.error().message);
         continue;
+      }
+      if (kind != nullptr) {
+        if (Result<void> speaks = services::check_speaks(*kind, *endpoint); !speaks) problem(item, speaks.error().message);
       }
       check_keys_of(item, *endpoint);
       service.listen.push_back(endpoint_text->get());
@@ -273,6 +331,7 @@ class Reader {
   ConfigReading& reading_;
   std::string file_;
   const services::Registry& kinds_;
+  const ConfigPlugins& plugins_;
   std::string directory_;
   std::set<std::string> names_;
   std::vector<Place> places_;
@@ -285,7 +344,7 @@ std::string ConfigProblem::text() const {
 }
 
 ConfigReading read_config(const std::string& text, const std::string& shown_as, const services::Registry& kinds,
-                          const std::string& directory) {
+                          const ConfigPlugins& plugins, const std::string& directory) {
   ConfigReading reading;
   if (const unsigned line = line_of_endless_key(text); line != 0) {
     reading.problems.push_back({shown_as, line, 1, "a key of more than " + std::to_string(kKeyPartsMax) + " parts"});
@@ -293,7 +352,7 @@ ConfigReading read_config(const std::string& text, const std::string& shown_as, 
   }
   try {
     const toml::table root = toml::parse(text, shown_as);
-    Reader(reading, shown_as, kinds, directory).read(root);
+    Reader(reading, shown_as, kinds, plugins, directory).read(root);
   } catch (const toml::parse_error& error) {
     const toml::source_position at = error.source().begin;
     reading.problems.push_back({shown_as, at.line, at.column, std::string(error.description())});
@@ -302,10 +361,12 @@ ConfigReading read_config(const std::string& text, const std::string& shown_as, 
 }
 
 Result<state::Definition> load_config(const std::string& path, const std::string& shown_as,
-                                      const services::Registry& kinds, const std::string& directory) {
+                                      const services::Registry& kinds, services::Plugins* plugins,
+                                      const std::string& directory) {
   Result<Bytes> text = state::read_file(AT_FDCWD, path);
   if (!text) return std::move(text.error()).with("the config");
-  ConfigReading reading = read_config(*text, shown_as, kinds, directory);
+  const std::string beside = std::filesystem::path(path).parent_path().string();
+  ConfigReading reading = read_config(*text, shown_as, kinds, {plugins, beside}, directory);
   if (reading.problems.empty()) return std::move(reading.definition);
   const std::size_t count = reading.problems.size();
   std::string message = shown_as + " has " + std::to_string(count) + (count == 1 ? " error:" : " errors:");

@@ -28,6 +28,7 @@ std::string describe(const state::StoredArchive& stored) {
 Result<void> Instance::prepare() {
   Result<void> prepared = take_all();
   if (!prepared) finish(false);
+  plugins_.freeze();
   return prepared;
 }
 
@@ -98,7 +99,7 @@ Result<void> Instance::open_store() {
 
   // While we waited for the lock its holder may have written a newer NAME-shutdown.tap.
   const std::string name = source_.definition.name;
-  Result<Source> again = load_source(options_, kinds_);
+  Result<Source> again = load_source(options_, kinds_, &plugins_);
   if (!again) return std::move(again).error();
   if (again->definition.name != name) {
     return Error{Fault::temporary, "the application's name changed from '" + name + "' to '" + again->definition.name +
@@ -228,8 +229,10 @@ WorkerPlan Instance::plan() const {
     socket.proxied = endpoint.proxied;
     socket.encrypted = endpoint.tls.has_value();
     if (endpoint.tls) socket.tls = *endpoint.tls;
+    socket.datagram = endpoint.is_datagram();
     plan.sockets.push_back(std::move(socket));
   }
+  for (const services::KeptPlugin& plugin : plugins_.kept()) plan.plugins.push_back({plugin.path, plugin.fd});
   plan.store_fd = store_dir_.get();
   plan.lock_fd = lock_ ? lock_->fd() : -1;
   plan.log_fd = log_->fd();
@@ -293,7 +296,7 @@ void Instance::report_reload() {
     log_->write(LogLevel::info, kWho, "SIGHUP: there is no config to read again");
     return;
   }
-  Result<state::Definition> wanted = reload_definition(options_, kinds_);
+  Result<state::Definition> wanted = reload_definition(options_, kinds_, &plugins_);
   if (!wanted) {
     log_->write(LogLevel::error, kWho, "SIGHUP: the config is refused, nothing changes: " + wanted.error().message);
     return;

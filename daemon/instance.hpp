@@ -22,8 +22,9 @@ namespace tap::daemon {
 
 class Instance {
  public:
-  Instance(Options options, Source source, const services::Registry& kinds)
-      : options_(std::move(options)), source_(std::move(source)), kinds_(kinds) {}
+  /// Lifetime: the registry and its plugins outlive it.
+  Instance(Options options, Source source, const services::Registry& kinds, services::Plugins& plugins)
+      : options_(std::move(options)), source_(std::move(source)), kinds_(kinds), plugins_(plugins) {}
 
   /// Takes everything. Errors: 69, 73, 77 and those of load_source(); what was taken goes back with the object.
   [[nodiscard]] Result<void> prepare();
@@ -77,6 +78,7 @@ class Instance {
   Options options_;
   Source source_;
   const services::Registry& kinds_;
+  services::Plugins& plugins_;
   std::optional<Identity> identity_;
   LogPlan log_plan_;
   std::unique_ptr<Log> log_;

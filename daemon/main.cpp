@@ -24,6 +24,7 @@
 #include "daemon/worker.hpp"
 #include "services/durability.hpp"
 #include "services/net/endpoint.hpp"
+#include "services/plugins.hpp"
 #include "services/standard_kinds.hpp"
 
 namespace {
@@ -40,7 +41,8 @@ void open_standard_descriptors() {
   }
 }
 
-int run(const Options& options, Source source, const services::Registry& kinds, LaunchReport& report) {
+int run(const Options& options, Source source, const services::Registry& kinds, services::Plugins& plugins,
+        LaunchReport& report) {
   // Until somebody reads them: none of these may end a daemon that is starting.
   block_signals({SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT});
   if (::chdir(options.rundir.c_str()) != 0) {
@@ -48,7 +50,7 @@ int run(const Options& options, Source source, const services::Registry& kinds, 
     report.failed(error);
     return error.exit_code();
   }
-  Instance instance(options, std::move(source), kinds);
+  Instance instance(options, std::move(source), kinds, plugins);
   if (Result<void> prepared = instance.prepare(); !prepared) {
     report.failed(prepared.error());
     return prepared.error().exit_code();
@@ -77,9 +79,10 @@ int check(const Options& options, const Source& source, const services::Registry
 }
 
 /// Descriptors that were meant for the daemon; all others that a daemon inherits are closed.
-std::vector<int> meant_descriptors(const Options& options, const Source& source) {
+std::vector<int> meant_descriptors(const Options& options, const Source& source, const services::Plugins& plugins) {
   std::vector<int> meant;
   for (const int fd : options.inherited.descriptors()) meant.push_back(fd);
+  for (const services::KeptPlugin& plugin : plugins.kept()) meant.push_back(plugin.fd);
   if (options.notify_fd >= 0) meant.push_back(options.notify_fd);
   for (const state::ServiceDefinition& service : source.definition.services) {
     for (const std::string& text : service.listen) {
@@ -90,8 +93,14 @@ std::vector<int> meant_descriptors(const Options& options, const Source& source)
   return meant;
 }
 
-int start(const std::vector<std::string>& words, const services::Registry& kinds) {
-  Result<ParsedCommandLine> parsed = parse_command_line(words, kinds);
+int start(const std::vector<std::string>& given, services::Registry& kinds) {
+  services::Plugins plugins(kinds);
+  Result<std::vector<std::string>> words = load_plugin_options(given, kinds, plugins);
+  if (!words) {
+    print_error(words.error());
+    return words.error().exit_code();
+  }
+  Result<ParsedCommandLine> parsed = parse_command_line(*words, kinds);
   if (!parsed) {
     print_error(parsed.error());
     return parsed.error().exit_code();
@@ -102,7 +111,7 @@ int start(const std::vector<std::string>& words, const services::Registry& kinds
   }
   Options& options = *parsed->options;
   options.inherited = net::InheritedSockets::take_from_environment();
-  Result<Source> source = load_source(options, kinds);
+  Result<Source> source = load_source(options, kinds, &plugins);
   if (!source) {
     print_error(source.error());
     return source.error().exit_code();
@@ -111,10 +120,11 @@ int start(const std::vector<std::string>& words, const services::Registry& kinds
   ::umask(options.umask);
   if (options.nodaemon) {
     LaunchReport report;
-    return run(options, std::move(source).value(), kinds, report);
+    return run(options, std::move(source).value(), kinds, plugins, report);
   }
-  return daemonize(meant_descriptors(options, *source),
-                   [&](LaunchReport& report) { return run(options, std::move(source).value(), kinds, report); });
+  return daemonize(meant_descriptors(options, *source, plugins), [&](LaunchReport& report) {
+    return run(options, std::move(source).value(), kinds, plugins, report);
+  });
 }
 
 }  // namespace
@@ -124,7 +134,7 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error to report, not an end
   ::signal(SIGCHLD, SIG_DFL);  // ignored by whoever started us, it would keep the keeper from its worker's end
-  const services::Registry kinds = services::standard_kinds();
+  services::Registry kinds = services::standard_kinds();
   if (argc == 3 && std::strcmp(argv[1], "--worker") == 0) return worker_main(std::atoi(argv[2]), kinds);
   if (argc == 5 && std::strcmp(argv[1], "--compact") == 0) {
     return compactor_main(std::atoi(argv[2]), std::atoi(argv[3]), argv[4], kinds);

@@ -25,6 +25,7 @@ const std::vector<OptionShape>& daemon_shapes() {
                                                {"--list-services", '\0', false},
                                                {"--version", '\0', false},
                                                {"--help", 'h', false},
+                                               {"--plugin", '\0', true},
                                                {"--config", 'c', true},
                                                {"--file", 'f', true},
                                                {"--name", '\0', true},
@@ -39,7 +40,9 @@ const std::vector<OptionShape>& daemon_shapes() {
                                                {"--umask", '\0', true},
                                                {"--chroot", '\0', true},
                                                {"--notify-fd", '\0', true},
-                                               {"--stop-timeout", '\0', true}};
+                                               {"--stop-timeout", '\0', true},
+                                               {"--memory-budget", '\0', true},
+                                               {"--memory_budget", '\0', true}};
   return shapes;
 }
 
@@ -60,6 +63,9 @@ void add_daemon_options(CLI::App& app, Raw& raw) {
       ->group("Application");
   app.add_option("-f,--file", o.file, "the application, or only its state, from an archive")
       ->type_name("FILE.tap")
+      ->group("Application");
+  app.add_option("--plugin", "more kinds of services, from a shared object; repeatable")
+      ->type_name("FILE.so")
       ->group("Application");
   app.add_option("--name", o.name, "the application's name (the kind, capitalised)")
       ->type_name("NAME")
@@ -89,6 +95,10 @@ void add_daemon_options(CLI::App& app, Raw& raw) {
       ->group("Process");
   app.add_option("--stop-timeout", o.stop_timeout, "how long unsent answers may delay a stop (10s)")
       ->type_name("DURATION")
+      ->group("Process");
+  app.add_option("--memory-budget,--memory_budget", o.memory_budget,
+                 "what all connections may hold in buffers, 1MiB or more (no limit)")
+      ->type_name("SIZE")
       ->group("Process");
   app.add_flag("--no-keeper", o.no_keeper, "one process only, for a debugger or a benchmark")->group("Process");
   app.add_flag("--check", o.check, "check everything, say what is wrong and where, start nothing")
@@ -178,6 +188,13 @@ std::string kinds_text(const services::Registry& kinds) {
 
 }  // namespace
 
+Result<std::vector<std::string>> load_plugin_options(const std::vector<std::string>& words,
+                                                     const services::Registry& kinds, services::Plugins& plugins) {
+  std::vector<OptionShape> shapes = services::service_option_shapes(kinds);
+  shapes.insert(shapes.end(), daemon_shapes().begin(), daemon_shapes().end());
+  return services::load_plugin_options(words, shapes, plugins);
+}
+
 Result<ParsedCommandLine> parse_command_line(const std::vector<std::string>& words, const services::Registry& kinds) {
   std::vector<OptionShape> shapes = services::service_option_shapes(kinds);
   shapes.insert(shapes.end(), daemon_shapes().begin(), daemon_shapes().end());
@@ -222,8 +239,7 @@ Result<ParsedCommandLine> parse_command_line(const std::vector<std::string>& wor
     return usage("the services come from " + std::string(raw.options.config.empty() ? "-f" : "-c") + ", so the kind '" +
                  kind->name + "' has no place here");
   }
-  if (kind == nullptr && (!given.listen.empty() || !given.durability.empty() || !given.connections_max.empty() ||
-                          !given.idle_timeout.empty())) {
+  if (kind == nullptr && services::any_given(given)) {
     return usage("--listen and the other options of a service belong to the one-service form, `tapd KIND ...`");
   }
   Result<Options> options = finish(std::move(raw), app.count("--pidfile") > 0);

@@ -10,6 +10,7 @@
 #include "services/command_line.hpp"
 #include "services/kind.hpp"
 #include "services/net/inherited_sockets.hpp"
+#include "services/plugins.hpp"
 #include "state/base/result.hpp"
 
 namespace tap::daemon {
@@ -37,6 +38,7 @@ struct Options {
   std::string gid;
   std::string chroot;  ///< absolute
   std::string stop_timeout;
+  std::string memory_budget;
   unsigned umask = 0077;
   int notify_fd = -1;
   net::InheritedSockets inherited;  ///< of systemd; not of the command line
@@ -50,6 +52,12 @@ struct ParsedCommandLine {
   std::optional<Options> options;
   std::string print;
 };
+
+/// Loads what --plugin names, wherever it stands, and gives the other words: how they are to be read may depend on the
+/// kinds that were loaded. `plugins` belongs to `kinds`. Errors: usage; config (78) for a plugin that is refused.
+[[nodiscard]] Result<std::vector<std::string>> load_plugin_options(const std::vector<std::string>& words,
+                                                                   const services::Registry& kinds,
+                                                                   services::Plugins& plugins);
 
 /// Errors: usage (64), the message as it is to be printed.
 [[nodiscard]] Result<ParsedCommandLine> parse_command_line(const std::vector<std::string>& words,

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "services/plugins.hpp"
 #include "state/definition_serialize.hpp"
 #include "state/files.hpp"
 
@@ -10,15 +11,23 @@ namespace tap::daemon {
 
 template <class Archive>
 void PlannedSocket::serialize(Archive& archive) {
-  archive(service, text, fd, tcp, backlog, proxied, encrypted);
+  archive(service, text, fd, tcp, backlog, datagram, proxied, encrypted);
   auto verify = static_cast<std::uint8_t>(tls.client_verify);
   archive(tls.private_key, tls.certificate, tls.extra_chain, tls.client_ca, verify, tls.alpn, tls.sni_directory);
   tls.client_verify = static_cast<net::TlsServerSettings::ClientVerify>(verify);
 }
 
 template <class Archive>
+void PlannedPlugin::serialize(Archive& archive) {
+  archive(path, fd);
+}
+
+template <class Archive>
 void WorkerPlan::serialize(Archive& stream, std::uint32_t /*version*/) {
-  stream(definition, sockets, store_fd, lock_fd, channel_fd, log_fd, save, archive, change_identity, uid, gid, chroot,
+  state::NewestDefinition schema{definition};
+  stream(schema);
+  definition = std::move(schema.value);
+  stream(sockets, plugins, store_fd, lock_fd, channel_fd, log_fd, save, archive, change_identity, uid, gid, chroot,
          log_target, syslog_ident, log_level, keeper_pid);
 }
 
@@ -38,7 +47,16 @@ std::vector<int> WorkerPlan::descriptors() const {
   for (const PlannedSocket& socket : sockets) {
     if (socket.fd >= 0) all.push_back(socket.fd);
   }
+  for (const PlannedPlugin& plugin : plugins) all.push_back(plugin.fd);
   return all;
+}
+
+Result<void> load_planned_plugins(const WorkerPlan& plan, services::Registry& kinds) {
+  services::Plugins plugins(kinds);
+  for (const PlannedPlugin& plugin : plan.plugins) {
+    if (Result<void> loaded = plugins.load_kept({plugin.path, plugin.fd}); !loaded) return loaded;
+  }
+  return {};
 }
 
 Result<Fd> write_plan(const WorkerPlan& plan) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/log.hpp"
+#include "services/kind.hpp"
 #include "services/net/endpoint.hpp"
 #include "state/base/result.hpp"
 #include "state/definition.hpp"
@@ -21,9 +22,19 @@ struct PlannedSocket {
   std::int32_t fd = -1;  ///< -1: standard input and output
   bool tcp = true;
   std::int32_t backlog = 0;
+  bool datagram = false;
   bool proxied = false;
   bool encrypted = false;
   net::TlsServerSettings tls = {};  ///< when encrypted; its paths are absolute
+
+  template <class Archive>
+  void serialize(Archive& archive);
+};
+
+/// A plugin whose bytes are kept in memory: what the file on the disk has become since does not matter.
+struct PlannedPlugin {
+  std::string path;
+  std::int32_t fd = -1;
 
   template <class Archive>
   void serialize(Archive& archive);
@@ -34,6 +45,7 @@ struct WorkerPlan {
 
   state::Definition definition;
   std::vector<PlannedSocket> sockets;
+  std::vector<PlannedPlugin> plugins;
   std::int32_t store_fd = -1;    ///< the store's directory; -1: --no-save without a store
   std::int32_t lock_fd = -1;     ///< the store's LOCK, held
   std::int32_t channel_fd = -1;  ///< to the keeper
@@ -56,6 +68,9 @@ struct WorkerPlan {
   template <class Archive>
   void serialize(Archive& archive, std::uint32_t version);
 };
+
+/// Loads the plan's plugins; before privileges are dropped, since /proc may be out of reach afterwards. Errors: config.
+[[nodiscard]] Result<void> load_planned_plugins(const WorkerPlan& plan, services::Registry& kinds);
 
 /// A memory file with the plan in it. Errors: internal.
 [[nodiscard]] Result<Fd> write_plan(const WorkerPlan& plan);

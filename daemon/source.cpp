@@ -10,6 +10,7 @@
 
 #include "daemon/config.hpp"
 #include "services/definition_check.hpp"
+#include "services/limits.hpp"
 #include "services/net/endpoint.hpp"
 #include "services/net/tls_context.hpp"
 #include "services/units.hpp"
@@ -62,8 +63,8 @@ Result<void> load_archive(const Options& options, Source& source) {
 }
 
 Result<state::Definition> choose_definition(const Options& options, const Source& source,
-                                            const services::Registry& kinds) {
-  if (!options.config.empty()) return load_config(options.config, options.config_given, kinds, options.start_dir);
+                                            const services::Registry& kinds, services::Plugins* plugins) {
+  if (!options.config.empty()) return load_config(options.config, options.config_given, kinds, plugins, options.start_dir);
   if (source.archive) return source.archive->archive.definition;
   const services::Kind* kind = kinds.find(options.kind);
   TAP_ASSERT(kind != nullptr);
@@ -73,6 +74,13 @@ Result<state::Definition> choose_definition(const Options& options, const Source
 /// What the command line says of a definition from elsewhere.
 Result<void> apply_overrides(const Options& options, state::Definition& definition) {
   if (!options.name.empty()) definition.name = options.name;
+  if (!options.memory_budget.empty()) {
+    const auto* spec = services::find_limit(services::application_limits(), "memory_budget");
+    const Result<std::uint64_t> bytes = spec->parse(options.memory_budget);
+    if (!bytes) return Error{Fault::usage, "--memory-budget: " + bytes.error().message};
+    definition.limits.erase("memory_budget");
+    if (*bytes != 0) definition.limits["memory_budget"] = *bytes;
+  }
   if (options.stop_timeout.empty()) return {};
   const auto timeout = services::parse_duration_ms(options.stop_timeout);
   if (!timeout || *timeout > services::kStopTimeoutMsMax) {
@@ -116,12 +124,12 @@ Result<void> check_source(const Options& options, const Source& source, const se
 
 }  // namespace
 
-Result<Source> load_source(const Options& options, const services::Registry& kinds) {
+Result<Source> load_source(const Options& options, const services::Registry& kinds, services::Plugins* plugins) {
   Source source;
   if (!options.file.empty()) {
     if (Result<void> loaded = load_archive(options, source); !loaded) return std::move(loaded).error();
   }
-  Result<state::Definition> definition = choose_definition(options, source, kinds);
+  Result<state::Definition> definition = choose_definition(options, source, kinds, plugins);
   if (!definition) return std::move(definition).error();
   source.definition = std::move(definition).value();
   if (Result<void> overridden = apply_overrides(options, source.definition); !overridden) {
@@ -131,8 +139,9 @@ Result<Source> load_source(const Options& options, const services::Registry& kin
   return source;
 }
 
-Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds) {
-  Result<state::Definition> definition = load_config(options.config, options.config_given, kinds, options.start_dir);
+Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds,
+                                            services::Plugins* plugins) {
+  Result<state::Definition> definition = load_config(options.config, options.config_given, kinds, plugins, options.start_dir);
   if (!definition) return definition;
   if (Result<void> overridden = apply_overrides(options, *definition); !overridden)
     return std::move(overridden).error();
@@ -164,6 +173,11 @@ std::vector<std::string> differences(const state::Definition& running, const sta
   }
   if (running.durability != wanted.durability) {
     sentences.push_back("durability " + running.durability + " -> " + wanted.durability);
+  }
+  for (const services::LimitSpec& spec : services::application_limits()) {
+    const std::uint64_t before = services::limit_of(running.limits, spec.name);
+    const std::uint64_t after = services::limit_of(wanted.limits, spec.name);
+    if (before != after) sentences.push_back(std::string(spec.name) + " " + spec.text(before) + " -> " + spec.text(after));
   }
   for (const state::ServiceDefinition& service : running.services) {
     const state::ServiceDefinition* other = wanted.find(service.name);

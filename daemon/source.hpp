@@ -6,6 +6,7 @@
 
 #include "daemon/options.hpp"
 #include "services/kind.hpp"
+#include "services/plugins.hpp"
 #include "state/store.hpp"
 
 namespace tap::daemon {
@@ -20,11 +21,14 @@ struct Source {
 ///
 /// An archive NAME-shutdown.tap that is not there yet is waited for while the tapd that will write it is stopping, so
 /// that `kill $(cat tapd.pid); tapd -f NAME-shutdown.tap` works on one line.
+/// A config's plugins are loaded into `plugins`, which belongs to `kinds`.
 /// Errors: whatever is wrong with what was named: 64, 65, 66, 77, 78.
-[[nodiscard]] Result<Source> load_source(const Options& options, const services::Registry& kinds);
+[[nodiscard]] Result<Source> load_source(const Options& options, const services::Registry& kinds,
+                                         services::Plugins* plugins = nullptr);
 
 /// The config alone, read again, with what the command line says on top. REQUIRES: options.config.
-[[nodiscard]] Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds);
+[[nodiscard]] Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds,
+                                                          services::Plugins* plugins = nullptr);
 
 /// --state-dir, else $STATE_DIRECTORY, else NAME.state in the run directory.
 [[nodiscard]] std::string store_path(const Options& options, const std::string& name);

@@ -282,8 +282,8 @@ Result<void> Worker::open_ports() {
   for (std::size_t i = 0; i < plan_.sockets.size(); ++i) {
     const PlannedSocket& planned = plan_.sockets[i];
     const net::StreamKind kind = planned.tcp ? net::StreamKind::tcp : net::StreamKind::unix_socket;
-    sockets.push_back({planned.service, Fd(planned.fd), kind, planned.backlog, planned.text, planned.proxied,
-                       std::move(keys_[i])});
+    sockets.push_back({planned.service, Fd(planned.fd), kind, planned.backlog, planned.text, planned.datagram,
+                       planned.proxied, std::move(keys_[i])});
   }
   application_->when_stdio_ends([this] { stop(false); });
   return application_->start(std::move(sockets));
@@ -310,8 +310,9 @@ void Worker::stop(bool force) {
   application_->drain(finish_soon);
   stop_deadline_ = reactor_->call_later(plan_.definition.stop_timeout_ms, [this, finish_soon] {
     log_.write(LogLevel::warning, kWho,
-               "unsent answers are dropped: their clients have not read for " +
+               "unsent answers are dropped: the stop has taken " +
                    services::duration_text(plan_.definition.stop_timeout_ms) + " (stop_timeout)");
+    for (const std::string& who : application_->waits_for()) log_.write(LogLevel::warning, kWho, "not waited for: " + who);
     application_->abandon_output();
     finish_soon();
   });
@@ -439,7 +440,7 @@ bool obey(Worker& worker, const Channel& channel, Log& log) {
 
 }  // namespace
 
-int worker_main(int plan_fd, const services::Registry& kinds) {
+int worker_main(int plan_fd, services::Registry& kinds) {
   set_signals();
   ::prctl(PR_SET_NAME, "tapd-worker");
   Result<WorkerPlan> plan = read_plan(plan_fd);
@@ -453,8 +454,10 @@ int worker_main(int plan_fd, const services::Registry& kinds) {
   Log log(plan->log(), Fd(plan->log_fd));
   std::optional<Identity> identity;
   if (plan->change_identity) identity = Identity{plan->uid, plan->gid};
+  Result<void> ready = load_planned_plugins(*plan, kinds);
   Result<TlsKeysOfSockets> keys = load_keys(*plan);
-  Result<void> ready = keys ? drop_privileges(identity, plan->chroot) : Result<void>(keys.error());
+  if (ready && !keys) ready = keys.error();
+  if (ready) ready = drop_privileges(identity, plan->chroot);
   if (ready) ready = follow_keeper(plan->keeper_pid);
   if (!ready) {
     channel.send({Message::Type::failed, ready.error().fault, ready.error().message, Fd()});

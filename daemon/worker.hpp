@@ -95,6 +95,6 @@ class Worker {
 };
 
 /// The worker process: plan from `plan_fd`, orders from the keeper. The exit code.
-[[nodiscard]] int worker_main(int plan_fd, const services::Registry& kinds);
+[[nodiscard]] int worker_main(int plan_fd, services::Registry& kinds);
 
 }  // namespace tap::daemon

@@ -4,10 +4,19 @@
 
 #include <algorithm>
 
+#include "services/limits.hpp"
+#include "services/net/address.hpp"
 #include "services/net/haproxy_layer.hpp"
 #include "services/net/tls_layer.hpp"
 
 namespace tap::services {
+namespace {
+
+/// A service that takes longer to stop holds up all others; the log says so.
+constexpr std::uint64_t kSlowStopMs = 1000;
+
+}  // namespace
+
 
 Result<state::Archive> initial_archive(const state::Definition& definition, const Registry& kinds) {
   state::Archive archive;
@@ -35,6 +44,9 @@ Application::~Application() { stop(); }
 Result<std::unique_ptr<Application>> Application::create(state::Definition definition, const Registry& kinds,
                                                          net::Reactor& reactor) {
   std::unique_ptr<Application> application(new Application(std::move(definition), reactor));
+  if (const std::uint64_t bytes = limit_of(application->definition_.limits, "memory_budget"); bytes != 0) {
+    application->budget_ = std::make_unique<net::MemoryBudget>(reactor, static_cast<std::size_t>(bytes));
+  }
   for (const state::ServiceDefinition& service : application->definition_.services) {
     const Kind* kind = kinds.find(service.kind);
     if (kind == nullptr) return Error{Fault::config, "service '" + service.name + "': " + kinds.unknown(service.kind)};
@@ -44,6 +56,10 @@ Result<std::unique_ptr<Application>> Application::create(state::Definition defin
     Running running;
     running.name = service.name;
     running.number = static_cast<std::uint16_t>(application->running_.size());
+    running.account = reactor.open_account(service.name);
+    if (const std::uint64_t rate = limit_of(service.limits, "read_rate_total"); rate != 0) {
+      running.read_total = std::make_unique<net::TokenBucket>(rate, rate);
+    }
     running.service = kind->create(*options);
     application->running_.push_back(std::move(running));
   }
@@ -171,13 +187,16 @@ net::Gate* Application::gate_of(const Running& running) const {
 Result<void> Application::start(std::vector<ServiceSocket> sockets) {
   for (Running& running : running_) {
     Result<void> result;
-    const bool returned = reactor_.guarded(running.name, [&] { result = running.service->start(reactor_); });
+    const bool returned = reactor_.guarded(running.account, [&] { result = running.service->start(reactor_); });
     if (!returned) result = Error{Fault::internal, "it threw an exception"};
     if (!result) {
       stop();
       return std::move(result.error()).with("starting service '" + running.name + "'");
     }
     ++started_;
+  }
+  for (const ServiceSocket& socket : sockets) {
+    if (socket.datagram) datagram_ports_.push_back(net::local_port(socket.fd.get()));
   }
   for (ServiceSocket& socket : sockets) {
     const auto owner = std::find_if(running_.begin(), running_.end(),
@@ -211,15 +230,33 @@ net::Factory& Application::layered(Running& running, ServiceSocket& socket) {
 }
 
 Result<void> Application::open(Running& running, ServiceSocket socket) {
+  if (socket.datagram) return open_datagrams(running, std::move(socket.fd));
   const state::ServiceDefinition& definition = *definition_.find(running.name);
-  const net::ListenerLimits limits{static_cast<std::size_t>(definition.connections_max), definition.idle_timeout_ms};
+  const net::ListenerLimits limits = listener_limits(definition);
   if (!socket.fd.open()) return open_stdio(running, limits);
   auto listener = std::make_unique<net::Listener>(reactor_, layered(running, socket), running.name, limits, gate_of(running));
+  listener->connections().share(shared_limits(running));
   if (Result<void> listening = listener->listen(std::move(socket.fd), socket.kind, socket.backlog); !listening) {
     return listening;
   }
   running.listeners.push_back(std::move(listener));
   return {};
+}
+
+Result<void> Application::open_datagrams(Running& running, Fd bound) {
+  std::unique_ptr<net::DatagramProtocol> protocol;
+  const bool returned =
+      reactor_.guarded(running.account, [&] { protocol = running.service->build_datagram_protocol(); });
+  if (!returned || protocol == nullptr) return Error{Fault::internal, "it has no protocol for datagrams"};
+  auto transport = std::make_unique<net::UdpTransport>(reactor_, running.name, std::move(protocol), datagram_ports_,
+                                                       gate_of(running));
+  if (Result<void> opened = transport->open(std::move(bound)); !opened) return opened;
+  running.datagrams.push_back(std::move(transport));
+  return {};
+}
+
+net::SharedLimits Application::shared_limits(const Running& running) const {
+  return {running.account, running.read_total.get(), budget_.get()};
 }
 
 Result<void> Application::open_stdio(Running& running, const net::ListenerLimits& limits) {
@@ -228,6 +265,7 @@ Result<void> Application::open_stdio(Running& running, const net::ListenerLimits
   if (!end) return std::move(end).error();
   running.stdio =
       std::make_unique<net::ConnectionSet>(reactor_, *running.service, running.name, limits, gate_of(running));
+  running.stdio->share(shared_limits(running));
   if (Result<void> adopted = running.stdio->adopt(std::move(end).value(), net::StreamKind::unix_socket); !adopted) {
     return adopted;
   }
@@ -236,8 +274,9 @@ Result<void> Application::open_stdio(Running& running, const net::ListenerLimits
 
 /// With no port open, the end of standard input is the end of all work.
 void Application::watch_stdio() {
-  const bool ports =
-      std::any_of(running_.begin(), running_.end(), [](const Running& running) { return !running.listeners.empty(); });
+  const bool ports = std::any_of(running_.begin(), running_.end(), [](const Running& running) {
+    return !running.listeners.empty() || !running.datagrams.empty();
+  });
   if (ports) return;
   for (Running& running : running_) {
     if (!running.stdio) continue;
@@ -249,11 +288,16 @@ void Application::watch_stdio() {
 
 void Application::drain(std::function<void()> done) {
   drained_ = std::move(done);
+  winding_ = running_.size();
   draining_ = 1;  // this call itself, so that `done` cannot come before all have been asked
   for (Running& running : running_) {
     for (const auto& listener : running.listeners) {
       ++draining_;
       listener->drain([this] { one_drained(); });
+    }
+    for (const auto& port : running.datagrams) {
+      ++draining_;
+      port->drain([this] { one_drained(); });
     }
     if (running.stdio) {
       ++draining_;
@@ -264,12 +308,45 @@ void Application::drain(std::function<void()> done) {
 }
 
 void Application::one_drained() {
-  if (--draining_ == 0 && drained_) std::exchange(drained_, nullptr)();
+  if (--draining_ == 0) wind_down_next();
+}
+
+/// Asks the services one after the other, last first: a service may need those before it until its end.
+void Application::wind_down_next() {
+  is_winding_ = false;
+  while (winding_ > 0) {
+    Running& running = running_[--winding_];
+    // Said at once or later, it goes on in a turn of its own.
+    const auto ended = [this] { wound_down_ = reactor_.call_later(0, [this] { wind_down_next(); }); };
+    reactor_.guarded(running.account, [&] { is_winding_ = running.service->wind_down(ended); });
+    if (is_winding_) return;
+  }
+  if (drained_) std::exchange(drained_, nullptr)();
+}
+
+std::vector<std::string> Application::waits_for() const {
+  std::vector<std::string> who;
+  for (const Running& running : running_) {
+    std::size_t open = 0;
+    std::string peer;
+    const auto look = [&](net::ConnectionSet& connections) {
+      open += connections.counts().open;
+      if (peer.empty()) peer = connections.some_peer();
+    };
+    for (const auto& listener : running.listeners) look(listener->connections());
+    if (running.stdio) look(*running.stdio);
+    if (open != 0) {
+      who.push_back("service '" + running.name + "': " + std::to_string(open) + " connections, one of them of " + peer);
+    }
+  }
+  if (is_winding_) who.push_back("service '" + running_[winding_].name + "' has not wound down");
+  return who;
 }
 
 void Application::abort_connections() {
   for (Running& running : running_) {
     for (const auto& listener : running.listeners) listener->connections().abort_all();
+    for (const auto& port : running.datagrams) port->close();
     if (running.stdio) running.stdio->abort_all();
   }
 }
@@ -281,12 +358,21 @@ void Application::abandon_output() {
 }
 
 void Application::stop() {
+  drained_ = nullptr;
+  wound_down_.cancel();
+  winding_ = 0;
+  is_winding_ = false;
   while (started_ > 0) {
     Running& running = running_[--started_];
     // A service is stopped after the last of its connections.
     running.listeners.clear();
+    running.datagrams.clear();
     running.stdio.reset();  // its bridge stays until the state is saved: standard output may be slow
-    reactor_.guarded(running.name, [&] { running.service->stop(); });
+    const std::uint64_t began_ms = reactor_.now_ms();
+    reactor_.guarded(running.account, [&] { running.service->stop(); });
+    const std::uint64_t took_ms = reactor_.now_ms() - began_ms;
+    if (took_ms < kSlowStopMs) continue;
+    reactor_.log().write(LogLevel::warning, running.name, "its stop held up everybody for " + std::to_string(took_ms) + " ms");
   }
 }
 
@@ -320,26 +406,51 @@ Result<state::Archive> Application::collect(const std::optional<state::StoredArc
   return next;
 }
 
+namespace {
+
+std::string datagram_text(const std::vector<std::unique_ptr<net::UdpTransport>>& ports) {
+  net::DatagramCounts sum;
+  for (const auto& port : ports) sum += port->counts();
+  return ", " + std::to_string(sum.received) + " datagrams received, " + std::to_string(sum.sent) + " sent, " +
+         std::to_string(sum.refused) + " refused, " + std::to_string(sum.failed) + " failed, " +
+         std::to_string(sum.dropped) + " answers dropped, " + std::to_string(sum.to_everybody) + " broadcasts ignored";
+}
+
+}  // namespace
+
 std::vector<std::string> Application::status() const {
   std::vector<std::string> lines;
   for (const Running& running : running_) {
     net::ConnectionCounts sum;
+    std::uint64_t failed_accepts = 0;
     const auto add = [&sum](const net::ConnectionCounts& counts) {
       sum.open += counts.open;
       sum.accepted += counts.accepted;
       sum.refused += counts.refused;
       sum.timed_out += counts.timed_out;
     };
-    for (const auto& listener : running.listeners) add(listener->connections().counts());
+    for (const auto& listener : running.listeners) {
+      add(listener->connections().counts());
+      failed_accepts += listener->failed_accepts();
+    }
     if (running.stdio) add(running.stdio->counts());
     std::string line = running.name + ": " + std::to_string(sum.open) + " connections open, " +
                        std::to_string(sum.accepted) + " accepted, " + std::to_string(sum.refused) + " refused, " +
-                       std::to_string(sum.timed_out) + " timed out";
+                       std::to_string(sum.timed_out) + " timed out, " +
+                       std::to_string(reactor_.exceptions(running.account)) + " exceptions";
+    if (!running.datagrams.empty()) line += datagram_text(running.datagrams);
+    if (failed_accepts != 0) line += ", " + std::to_string(failed_accepts) + " failed accepts";
     if (const StatePort* state = running.service->state()) {
       line += ", " + std::to_string(state->changes()) + " state changes since the start, durability " +
               durability_text(definition_, definition_.services[running.number]);
     }
     lines.push_back(std::move(line));
+    for (const std::string& own : running.service->status()) lines.push_back(running.name + ": " + own);
+  }
+  if (budget_) {
+    lines.push_back("memory budget: " + std::to_string(budget_->used_bytes()) + " of " +
+                    std::to_string(budget_->bytes_max()) + " bytes held, short " + std::to_string(budget_->shortages()) +
+                    " times, " + std::to_string(budget_->ended()) + " connections ended for it");
   }
   return lines;
 }

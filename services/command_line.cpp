@@ -3,8 +3,10 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 
 #include "services/durability.hpp"
+#include "services/limits.hpp"
 #include "services/net/endpoint.hpp"
 #include "services/units.hpp"
 
@@ -63,6 +65,12 @@ Result<state::ServiceDefinition> make_service(const Kind& kind, const ServiceArg
     }
     service.idle_timeout_ms = *timeout;
   }
+  for (const auto& [name, text] : arguments.limits) {
+    const Result<std::uint64_t> value = find_limit(service_limits(), name)->parse(text);
+    if (!value) return usage("--" + with_dashes(name) + ": " + value.error().message);
+    if (*value != 0) service.limits[name] = *value;
+  }
+  if (Result<void> together = check_limits_together(service.limits); !together) return usage(together.error().message);
   if (Result<Options> options = kind.check(arguments.options); !options) {
     return usage("--" + options.error().message);
   }
@@ -95,6 +103,16 @@ void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into
                  "end a connection on which nothing moves for so long (0: never)")
       ->type_name("DURATION")
       ->group("Service");
+  for (const LimitSpec& spec : service_limits()) {
+    app.add_option_function<std::string>(
+           option_names(std::string(spec.name)),
+           [&into, name = std::string(spec.name)](const std::string& text) { into.limits[name] = text; },
+           std::string(spec.doc))
+        ->type_name(spec.unit == LimitSpec::Unit::count      ? "N"
+                    : spec.unit == LimitSpec::Unit::duration ? "DURATION"
+                                                             : "SIZE")
+        ->group("Limits");
+  }
   if (kind == nullptr) return;
   for (const OptionSpec& spec : kind->options) {
     if (spec.type == OptionSpec::Type::boolean) {
@@ -113,6 +131,11 @@ void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into
   }
 }
 
+bool any_given(const ServiceArguments& arguments) {
+  return !arguments.listen.empty() || !arguments.durability.empty() || !arguments.connections_max.empty() ||
+         !arguments.idle_timeout.empty() || !arguments.limits.empty();
+}
+
 Result<state::Definition> one_service_application(const Kind& kind, const ServiceArguments& arguments) {
   Result<state::ServiceDefinition> service = make_service(kind, arguments);
   if (!service) return std::move(service).error();
@@ -126,6 +149,10 @@ Result<state::Definition> one_service_application(const Kind& kind, const Servic
 std::vector<OptionShape> service_option_shapes(const Registry& kinds) {
   std::vector<OptionShape> shapes{{"--listen"},          {"--durability"},   {"--max-connections"},
                                   {"--max_connections"}, {"--idle-timeout"}, {"--idle_timeout"}};
+  for (const LimitSpec& spec : service_limits()) {
+    shapes.push_back({"--" + std::string(spec.name)});
+    if (with_dashes(std::string(spec.name)) != spec.name) shapes.push_back({"--" + with_dashes(std::string(spec.name))});
+  }
   for (const Kind& kind : kinds.all()) {
     for (const OptionSpec& spec : kind.options) {
       const bool takes_value = spec.type != OptionSpec::Type::boolean;
@@ -194,6 +221,30 @@ RegularArguments regular_arguments(const std::vector<std::string>& given, const 
     }
   }
   return regular;
+}
+
+Result<std::vector<std::string>> load_plugin_options(const std::vector<std::string>& words,
+                                                     const std::vector<OptionShape>& shapes, Plugins& plugins) {
+  constexpr std::string_view kOption = "--plugin";
+  std::vector<std::string> others;
+  bool value = false;  // the next word belongs to the option before it
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    const bool bare = word == kOption;
+    if (value || !(bare || word.compare(0, kOption.size() + 1, "--plugin=") == 0)) {
+      const bool bundle = word.size() > 2 && word[0] == '-' && word[1] != '-';
+      const OptionShape* last = find_shape(shapes, bundle ? unbundled(word, shapes).back() : word);
+      value = !value && last != nullptr && last->takes_value;
+      others.push_back(word);
+      continue;
+    }
+    if (bare && i + 1 == words.size()) return Error{Fault::usage, "--plugin: a file is missing"};
+    const std::string path = bare ? words[++i] : word.substr(kOption.size() + 1);
+    if (path.empty()) return Error{Fault::usage, "--plugin: a file is missing"};
+    Result<void> loaded = plugins.load((std::filesystem::current_path() / path).string());
+    if (!loaded) return std::move(loaded.error()).with("--plugin");
+  }
+  return others;
 }
 
 Result<void> check_durability(const std::string& durability) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "services/kind.hpp"
+#include "services/plugins.hpp"
 #include "state/definition.hpp"
 
 namespace CLI {
@@ -22,8 +23,12 @@ struct ServiceArguments {
   std::string durability;
   std::string connections_max;
   std::string idle_timeout;
+  std::map<std::string, std::string> limits;  ///< by their names (services/limits.hpp)
   std::map<std::string, std::string> options;
 };
+
+/// Whether anything was given that belongs to a service.
+[[nodiscard]] bool any_given(const ServiceArguments& arguments);
 
 /// Adds the options to `app`; `kind` may be nullptr (only the keys every service has). `into` outlives the parsing.
 void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into);
@@ -50,6 +55,12 @@ struct RegularArguments {
 };
 [[nodiscard]] RegularArguments regular_arguments(const std::vector<std::string>& words,
                                                  const std::vector<OptionShape>& shapes);
+
+/// Loads the shared object of each `--plugin FILE` or `--plugin=FILE` and gives the other words. Relative paths begin in
+/// the present directory. Errors: usage, without a file; config, for a plugin that is refused.
+[[nodiscard]] Result<std::vector<std::string>> load_plugin_options(const std::vector<std::string>& words,
+                                                                   const std::vector<OptionShape>& shapes,
+                                                                   Plugins& plugins);
 
 /// Whether there is such a durability; "" (none given) is fine. Errors: config.
 [[nodiscard]] Result<void> check_durability(const std::string& durability);

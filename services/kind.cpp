@@ -1,6 +1,7 @@
 #include "services/kind.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "services/units.hpp"
 #include "state/base/suggest.hpp"
@@ -66,6 +67,8 @@ std::uint64_t Options::count(const std::string& name) const { return parse_count
 
 std::uint64_t Options::duration_ms(const std::string& name) const { return parse_duration_ms(text(name)).value_or(0); }
 
+std::uint64_t Options::size_bytes(const std::string& name) const { return parse_size_bytes(text(name)).value_or(0); }
+
 const OptionSpec* Kind::find_option(std::string_view option) const {
   const auto found =
       std::find_if(options.begin(), options.end(), [&](const OptionSpec& spec) { return spec.name == option; });
@@ -90,6 +93,18 @@ Result<Options> Kind::check(const std::map<std::string, std::string>& given) con
     values[option] = std::move(value).value();
   }
   return Options(std::move(values));
+}
+
+Result<void> Registry::add(std::vector<Kind> kinds) {
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    const bool twice = std::any_of(kinds.begin(), kinds.begin() + static_cast<std::ptrdiff_t>(i),
+                                   [&](const Kind& other) { return other.name == kinds[i].name; });
+    if (twice || find(kinds[i].name) != nullptr) {
+      return Error{Fault::config, "there is a kind '" + kinds[i].name + "' already"};
+    }
+  }
+  std::move(kinds.begin(), kinds.end(), std::back_inserter(kinds_));
+  return {};
 }
 
 const Kind* Registry::find(std::string_view name) const {

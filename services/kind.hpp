@@ -43,6 +43,7 @@ class Options {
   [[nodiscard]] bool boolean(const std::string& name) const;
   [[nodiscard]] std::uint64_t count(const std::string& name) const;
   [[nodiscard]] std::uint64_t duration_ms(const std::string& name) const;
+  [[nodiscard]] std::uint64_t size_bytes(const std::string& name) const;
 
   /// What was promised of the service's state: a kind that can_reserve behaves by it.
   [[nodiscard]] const Durability& durability() const { return durability_; }
@@ -59,6 +60,7 @@ struct Kind {
   std::vector<OptionSpec> options;
   const state::StateType* state = nullptr;  ///< nullptr: nothing outlives the process
   bool can_reserve = false;                 ///< it counts, and understands durability 'reserve'
+  bool speaks_datagrams = false;            ///< its service has build_datagram_protocol(): `udp:` endpoints are for it
   std::function<std::unique_ptr<Service>(const Options&)> create;
 
   [[nodiscard]] const OptionSpec* find_option(std::string_view option) const;
@@ -71,6 +73,9 @@ class Registry {
  public:
   explicit Registry(std::vector<Kind> kinds) : kinds_(std::move(kinds)) {}
 
+  /// Takes in kinds of elsewhere, all or none. What find() and all() gave before is not valid any more.
+  /// Errors: config, when a name is taken.
+  [[nodiscard]] Result<void> add(std::vector<Kind> kinds);
   [[nodiscard]] const Kind* find(std::string_view name) const;
   [[nodiscard]] const std::vector<Kind>& all() const { return kinds_; }
   /// "there is no kind 'fibonaci'; did you mean 'fibonacci'?"

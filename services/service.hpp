@@ -1,6 +1,12 @@
 // Service: a factory of protocols with a name, a beginning, an end, and perhaps a state that outlives the process.
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "services/net/datagram.hpp"
 #include "services/net/protocol.hpp"
 #include "services/net/reactor.hpp"
 #include "services/state_cell.hpp"
@@ -9,19 +15,31 @@
 namespace tap::services {
 
 /// Thread: the loop's.
-/// Order:  made -> its state restored -> start() -> connections -> stop() -> its state saved -> gone.
+/// Order:  made -> its state restored -> start() -> connections -> wind_down() -> stop() -> its state saved -> gone.
 class Service : public net::Factory {
  public:
   /// Where its state lives; nullptr when it has none.
   [[nodiscard]] virtual StatePort* state() { return nullptr; }
+
+  /// For each `udp:` endpoint one. A kind that says that it speaks datagrams makes one; nullptr: it does not.
+  [[nodiscard]] virtual std::unique_ptr<net::DatagramProtocol> build_datagram_protocol() { return nullptr; }
 
   /// Before the first connection. Timers and clients of the service begin here.
   [[nodiscard]] virtual Result<void> start(net::Reactor& reactor) {
     (void)reactor;
     return {};
   }
+  /// At a stop, when the connections have been served: ends what takes its time, a child process or a request to somebody
+  /// else. True: `ended` will be called, once, from a later turn; the stop waits for it up to the application's
+  /// stop_timeout, and then names this service in the log. False: there is nothing to wait for, `ended` is never called.
+  [[nodiscard]] virtual bool wind_down(std::function<void()> ended) {
+    (void)ended;
+    return false;
+  }
   /// After the last connection. What start() began ends here.
   virtual void stop() {}
+  /// Lines of its own for the status report: what its parts do (services/part.hpp).
+  [[nodiscard]] virtual std::vector<std::string> status() const { return {}; }
 };
 
 }  // namespace tap::services

@@ -3,10 +3,16 @@
 #include "services/echo/echo.hpp"
 #include "services/fibonacci/fibonacci.hpp"
 #include "services/onetimekey/onetimekey.hpp"
+#include "services/rfc/chargen.hpp"
+#include "services/rfc/clocks.hpp"
+#include "services/rfc/discard.hpp"
 #include "services/sequence/sequence.hpp"
 
 namespace tap::services {
 
-Registry standard_kinds() { return Registry({echo_kind(), fibonacci_kind(), onetimekey_kind(), sequence_kind()}); }
+Registry standard_kinds() {
+  return Registry({chargen_kind(), daytime_kind(), discard_kind(), echo_kind(), fibonacci_kind(), onetimekey_kind(),
+                   sequence_kind(), time_kind(), time868_kind()});
+}
 
 }  // namespace tap::services

@@ -62,6 +62,16 @@ std::string time_text(std::uint64_t ms_since_1970) {
   return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
 }
 
+std::string size_text(std::uint64_t bytes) {
+  std::string_view unit;
+  for (const std::string_view larger : {"KiB", "MiB", "GiB"}) {
+    if (bytes == 0 || bytes % 1024 != 0) break;
+    bytes /= 1024;
+    unit = larger;
+  }
+  return std::to_string(bytes) + std::string(unit);
+}
+
 std::string duration_text(std::uint64_t ms) {
   if (ms != 0 && ms % 60'000 == 0) return std::to_string(ms / 60'000) + "min";
   if (ms % 1000 == 0) return std::to_string(ms / 1000) + "s";

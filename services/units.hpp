@@ -22,6 +22,9 @@ namespace tap::services {
 /// "2026-11-21T23:25:17Z"
 [[nodiscard]] std::string time_text(std::uint64_t ms_since_1970);
 
+/// The shortest of the forms above: 65536 gives "64KiB".
+[[nodiscard]] std::string size_text(std::uint64_t bytes);
+
 /// The shortest of the forms above: 10000 gives "10s".
 [[nodiscard]] std::string duration_text(std::uint64_t ms);
 

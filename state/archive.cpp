@@ -330,7 +330,7 @@ Bytes encode_archive(const Archive& archive) {
     put_le<std::uint64_t>(table, out.size() - before);
   };
   add(SectionType::definition,
-      Section{"", "", Definition::kSchemaVersion, PayloadCodec::cereal, encode_definition(archive.definition)});
+      Section{"", "", definition_schema(archive.definition), PayloadCodec::cereal, encode_definition(archive.definition)});
   if (!archive.ancestors.empty()) {
     add(SectionType::ancestors, Section{"", "", 1, PayloadCodec::cereal, encode_ancestors(archive.ancestors)});
   }

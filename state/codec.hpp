@@ -35,6 +35,7 @@
 
 static_assert(std::endian::native == std::endian::little, "payloads are little-endian and copied as they are");
 
+/// @cond  Doxygen finds no place for a specialisation of somebody else's template.
 /// A state says its schema version as `static constexpr std::uint32_t kSchemaVersion = N;` and gets it as the second
 /// argument of serialize(). (cereal's own macro registers it by a static initialiser, which a linker may drop.)
 template <class T>
@@ -42,6 +43,7 @@ template <class T>
 struct cereal::detail::Version<T, cereal::detail::version_binding_tag> {
   static constexpr std::uint32_t version = T::kSchemaVersion;
 };
+/// @endcond
 
 namespace tap::state {
 

@@ -12,8 +12,14 @@ const ServiceDefinition* Definition::find(std::string_view service) const {
   return found == services.end() ? nullptr : &*found;
 }
 
+std::uint32_t definition_schema(const Definition& definition) {
+  const bool limits = std::any_of(definition.services.begin(), definition.services.end(),
+                                  [](const ServiceDefinition& service) { return !service.limits.empty(); });
+  return limits || !definition.limits.empty() ? 2 : 1;
+}
+
 Bytes encode_definition(const Definition& definition) {
-  Result<Bytes> payload = encode(definition);
+  Result<Bytes> payload = with_schema(definition, [](const auto& schema) { return encode(schema); });
   TAP_ASSERT(payload.ok());  // strings, numbers and containers of them: nothing here can refuse
   return std::move(payload).value();
 }
@@ -24,11 +30,11 @@ Result<Definition> decode_definition(ByteView payload, std::uint32_t schema_vers
                                     ", this program knows versions up to " +
                                     std::to_string(Definition::kSchemaVersion)};
   }
-  Definition definition;
+  NewestDefinition definition;
   if (Result<void> decoded = decode(payload, definition); !decoded) {
     return std::move(decoded.error()).with("the application's definition");
   }
-  return definition;
+  return std::move(definition.value);
 }
 
 bool is_name(std::string_view name) {

@@ -14,10 +14,12 @@ namespace tap::state {
 inline constexpr std::uint64_t kDefaultStopTimeoutMs = 10'000;
 inline constexpr std::uint64_t kDefaultConnectionsMax = 10'000;
 
+/// What was asked beyond the limits that have members of their own, by the config's names: milliseconds, bytes or
+/// counts. services/limits.hpp knows the names, and refuses others; so a new name needs no new schema.
+using Limits = std::map<std::string, std::uint64_t>;
+
 /// One service: its key, its kind, where it listens and what was asked of it.
 struct ServiceDefinition {
-  static constexpr std::uint32_t kSchemaVersion = 1;
-
   std::string name;                 ///< unique in the application; the key of its state
   std::string kind;                 ///< "fibonacci"
   std::vector<std::string> listen;  ///< endpoint strings, as written by the user
@@ -25,26 +27,27 @@ struct ServiceDefinition {
   std::uint64_t connections_max = kDefaultConnectionsMax;
   std::uint64_t idle_timeout_ms = 0;           ///< 0: none
   std::map<std::string, std::string> options;  ///< the kind's own, only those that were given, in canonical text
+  Limits limits = {};
 
   bool operator==(const ServiceDefinition&) const = default;
-  template <class Archive>
-  void serialize(Archive& archive, std::uint32_t version);
 };
 
 struct Definition {
-  static constexpr std::uint32_t kSchemaVersion = 1;
+  /// The newest that this program reads. It writes the oldest that can say it all: definition_schema().
+  static constexpr std::uint32_t kSchemaVersion = 2;
 
   std::string name;  ///< of the application: names its store and its archives
   std::string durability = "strict";
   std::uint64_t stop_timeout_ms = kDefaultStopTimeoutMs;
   std::vector<ServiceDefinition> services;
+  Limits limits = {};  ///< those of the whole application
 
   bool operator==(const Definition&) const = default;
   [[nodiscard]] const ServiceDefinition* find(std::string_view service) const;
-  template <class Archive>
-  void serialize(Archive& archive, std::uint32_t version);
 };
 
+/// The schema that encode_definition() writes: 2 where a limit needs it, else 1, which older programs read too.
+[[nodiscard]] std::uint32_t definition_schema(const Definition& definition);
 [[nodiscard]] Bytes encode_definition(const Definition& definition);
 /// Errors: damaged; config when the schema is newer than this program.
 [[nodiscard]] Result<Definition> decode_definition(ByteView payload, std::uint32_t schema_version);

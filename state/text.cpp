@@ -192,8 +192,9 @@ struct ArchiveDocument {
            cereal::make_nvp("parent_generation", archive.parent_generation),
            cereal::make_nvp("parent_digest", archive.parent_digest.text()),
            cereal::make_nvp("created_ms", archive.created_ms), cereal::make_nvp("writer", archive.writer),
-           cereal::make_nvp("ancestors", ancestors), cereal::make_nvp("definition", archive.definition),
-           cereal::make_nvp("services", services));
+           cereal::make_nvp("ancestors", ancestors));
+    with_schema(archive.definition, [&](const auto& schema) { output(cereal::make_nvp("definition", schema)); });
+    output(cereal::make_nvp("services", services));
   }
 
   template <class Input>
@@ -204,6 +205,7 @@ struct ArchiveDocument {
     std::string parent_digest;
     std::vector<AncestorDocument> ancestors;
     SectionList services{archive.sections, archive.pending, types};
+    NewestDefinition definition;
     input(cereal::make_nvp("format_version", format_version));
     if (format_version != kFormatVersion) {
       throw CodecRefusal("format version " + std::to_string(format_version) + " is not known to this program");
@@ -216,7 +218,8 @@ struct ArchiveDocument {
           cereal::make_nvp("parent", parent), cereal::make_nvp("parent_generation", archive.parent_generation),
           cereal::make_nvp("parent_digest", parent_digest), cereal::make_nvp("created_ms", archive.created_ms),
           cereal::make_nvp("writer", archive.writer), cereal::make_nvp("ancestors", ancestors),
-          cereal::make_nvp("definition", archive.definition), cereal::make_nvp("services", services));
+          cereal::make_nvp("definition", definition), cereal::make_nvp("services", services));
+    archive.definition = std::move(definition.value);
     if (archive.writer.size() > 32) throw CodecRefusal("the writer's name is longer than 32 bytes");
     parse_lineage(lineage, archive.lineage);
     parse_lineage(parent, archive.parent);

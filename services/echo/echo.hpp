@@ -1,4 +1,4 @@
-// The echo service: sends back what it receives (RFC 862, TCP).
+// The echo service: sends back what it receives (RFC 862, TCP and UDP).
 #pragma once
 
 #include "services/kind.hpp"

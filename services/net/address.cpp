@@ -61,6 +61,15 @@ std::string address_text(const sockaddr* address, socklen_t length) {
   return "an unknown address";
 }
 
+std::uint16_t local_port(int fd) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return 0;
+  if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
+  if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6*>(&address)->sin6_port);
+  return 0;
+}
+
 std::string peer_address_text(int fd) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;

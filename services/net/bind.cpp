@@ -19,7 +19,9 @@ Error failed(const Endpoint& endpoint, const char* what) {
   const int code = errno;
   const Fault fault = code == EACCES || code == EPERM ? Fault::permission : Fault::unavailable;
   std::string message = std::string("cannot ") + what + " " + endpoint.text;
-  if (code == EADDRINUSE) message += " (another program uses it; `ss -lntpx` tells which)";
+  if (code == EADDRINUSE) {
+    message += std::string(" (another program uses it; `ss ") + (endpoint.is_datagram() ? "-lnup" : "-lntpx") + "` tells which)";
+  }
   if (code == EACCES && endpoint.port != 0 && endpoint.port < 1024) {
     message += " (ports below 1024 need root or CAP_NET_BIND_SERVICE)";
   }
@@ -34,13 +36,13 @@ struct Address {
 
 Address address_of(const Endpoint& endpoint) {
   Address address;
-  if (endpoint.type == Endpoint::Type::tcp) {
+  if (endpoint.type == Endpoint::Type::tcp || endpoint.type == Endpoint::Type::udp) {
     auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
     v4->sin_family = AF_INET;
     v4->sin_port = htons(endpoint.port);
     TAP_ASSERT(::inet_pton(AF_INET, endpoint.interface.c_str(), &v4->sin_addr) == 1);
     address.length = sizeof *v4;
-  } else if (endpoint.type == Endpoint::Type::tcp6) {
+  } else if (endpoint.is_v6()) {
     auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
     v6->sin6_family = AF_INET6;
     v6->sin6_port = htons(endpoint.port);
@@ -65,6 +67,7 @@ std::string bound_text(const Endpoint& endpoint, int fd) {
   const std::string prefix = endpoint_prefix(endpoint);
   if (address.raw()->sa_family == AF_UNIX) return prefix + text;
   if (endpoint.type == Endpoint::Type::tcp || endpoint.type == Endpoint::Type::tcp6) return prefix + text;
+  if (endpoint.is_datagram()) return (address.raw()->sa_family == AF_INET6 ? "udp6:" : "udp:") + text;
   return prefix + (address.raw()->sa_family == AF_INET6 ? "tcp6:" : "tcp:") + text;
 }
 
@@ -76,6 +79,22 @@ Result<BoundEndpoint> bind_tcp(const Endpoint& endpoint) {
   // Connections of a stopped daemon in TIME_WAIT must not keep the next one from its port.
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (endpoint.type == Endpoint::Type::tcp6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (::bind(fd.get(), address.raw(), address.length) != 0) return failed(endpoint, "bind");
+  std::string text = bound_text(endpoint, fd.get());
+  return BoundEndpoint{endpoint, std::move(fd), std::move(text), 0, 0, {}};
+}
+
+/// Without SO_REUSEADDR: for datagrams it would let another program of the same mind take this port too.
+Result<BoundEndpoint> bind_udp(const Endpoint& endpoint) {
+  Address address = address_of(endpoint);
+  Fd fd(::socket(address.raw()->sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.open()) return failed(endpoint, "open a socket for");
+  const int on = 1;
+  // Before the first datagram can come: of each the transport has to know where it was sent to.
+  const bool told = endpoint.is_v6() ? ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0 &&
+                                           ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0
+                                     : ::setsockopt(fd.get(), IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0;
+  if (!told) return failed(endpoint, "set the options of");
   if (::bind(fd.get(), address.raw(), address.length) != 0) return failed(endpoint, "bind");
   std::string text = bound_text(endpoint, fd.get());
   return BoundEndpoint{endpoint, std::move(fd), std::move(text), 0, 0, {}};
@@ -149,6 +168,9 @@ Result<BoundEndpoint> bind_endpoint(const Endpoint& endpoint, const std::optiona
     case Endpoint::Type::tcp:
     case Endpoint::Type::tcp6:
       return bind_tcp(endpoint);
+    case Endpoint::Type::udp:
+    case Endpoint::Type::udp6:
+      return bind_udp(endpoint);
     case Endpoint::Type::unix_socket:
       return bind_unix(endpoint, owner);
     case Endpoint::Type::fd:

@@ -14,7 +14,8 @@
 
 namespace tap::net {
 
-/// A socket that is bound but does not listen yet: ports open when the state has been recovered.
+/// A socket that is bound but does not listen yet: ports open when the state has been recovered. One for datagrams takes
+/// them from now on; they wait in the kernel.
 struct BoundEndpoint {
   Endpoint endpoint;
   Fd fd;                  ///< none for stdio

@@ -3,13 +3,33 @@
 namespace tap::net {
 
 ConnectionSet::ConnectionSet(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits, Gate* gate)
-    : reactor_(reactor), factory_(factory), service_(std::move(service)), limits_(limits), gate_(gate) {}
+    : reactor_(reactor),
+      factory_(factory),
+      service_(std::move(service)),
+      limits_(limits),
+      gate_(gate),
+      deadlines_(reactor, {limits.request_timeout_ms, limits.slow_reader_timeout_ms}, counts_.timed_out) {
+  rules_.write_buffer_bytes = limits.write_buffer_bytes;
+  rules_.read_rate = limits.read_rate;
+}
 
 ConnectionSet::~ConnectionSet() {
+  if (rules_.budget != nullptr) rules_.budget->leave(*this);
   when_empty_ = nullptr;
   full_ = false;
   abort_all();
   bury();
+}
+
+void ConnectionSet::share(const SharedLimits& shared) {
+  rules_.account = shared.account;
+  rules_.read_total = shared.read_total;
+  rules_.budget = shared.budget;
+  if (rules_.budget != nullptr) rules_.budget->join(*this);
+}
+
+void ConnectionSet::each_stream(const std::function<void(StreamTransport&)>& use) {
+  for (const auto& stream : streams_) use(*stream);
 }
 
 std::unique_ptr<StreamTransport> ConnectionSet::make_stream() {
@@ -18,8 +38,10 @@ std::unique_ptr<StreamTransport> ConnectionSet::make_stream() {
 }
 
 void ConnectionSet::accept(uv_stream_s* listener, StreamKind kind) {
-  if (counts_.open >= limits_.connections_max) {
+  const bool full = counts_.open >= limits_.connections_max;
+  if (full || (rules_.budget != nullptr && rules_.budget->refusing())) {
     refuse(listener, kind);
+    if (full) say_full();
     return;
   }
   std::unique_ptr<StreamTransport> stream = make_stream();
@@ -27,6 +49,8 @@ void ConnectionSet::accept(uv_stream_s* listener, StreamKind kind) {
     reactor_.log().write(LogLevel::warning, service_, accepted.error().message);
     return;
   }
+  reactor_.descriptors().note(stream->fd());
+  if (!admit(*stream)) return;  // it is closed with the object
   (void)begin(std::move(stream));  // guarded() has said what was wrong
 }
 
@@ -43,6 +67,9 @@ void ConnectionSet::refuse(uv_stream_s* listener, StreamKind kind) {
     (void)!closed_at_once.accept(listener, kind).ok();
   }
   ++counts_.refused;
+}
+
+void ConnectionSet::say_full() {
   if (full_) return;
   full_ = true;
   refused_before_ = counts_.refused - 1;
@@ -51,9 +78,38 @@ void ConnectionSet::refuse(uv_stream_s* listener, StreamKind kind) {
                            " is reached (max_connections)");
 }
 
+bool ConnectionSet::admit(StreamTransport& stream) {
+  if (limits_.connections_per_peer_max == 0) return true;
+  const std::optional<PeerKey> peer = peer_key_of(stream.fd());
+  if (!peer) return true;
+  if (peers_.enter(*peer, limits_.connections_per_peer_max)) {
+    stream.policy().peer = peer;
+    return true;
+  }
+  ++counts_.refused;
+  say_peer_refused(stream.peer());
+  return false;
+}
+
+void ConnectionSet::say_peer_refused(const std::string& peer) {
+  ++peer_refusals_;
+  if (peer_refusals_said_.active()) return;
+  reactor_.log().write(LogLevel::warning, service_,
+                       "refused " + std::to_string(std::exchange(peer_refusals_, 0)) + " connections, the last of " + peer +
+                           ": its address has " + std::to_string(limits_.connections_per_peer_max) +
+                           " already (max_connections_per_peer)");
+  peer_refusals_said_ = reactor_.call_later(kRefusalsSaidMs, [] {});
+}
+
 bool ConnectionSet::begin(std::unique_ptr<StreamTransport> stream) {
   std::unique_ptr<Protocol> protocol;
-  if (!reactor_.guarded(service_, [&] { protocol = factory_.build_protocol(); }) || protocol == nullptr) return false;
+  const bool built = rules_.account == 0
+                         ? reactor_.guarded(service_, [&] { protocol = factory_.build_protocol(); })
+                         : reactor_.guarded(rules_.account, [&] { protocol = factory_.build_protocol(); });
+  if (!built || protocol == nullptr) {
+    forget_peer(*stream);
+    return false;
+  }
   ++counts_.accepted;
   ++counts_.open;
   StreamTransport& started = *stream;
@@ -70,7 +126,13 @@ void ConnectionSet::stream_active(StreamTransport& stream) {
   streams_.splice(streams_.end(), streams_, stream.place);
 }
 
+void ConnectionSet::forget_peer(StreamTransport& stream) {
+  if (stream.has_policy() && stream.policy().peer) peers_.leave(*std::exchange(stream.policy().peer, std::nullopt));
+}
+
 void ConnectionSet::stream_ended(StreamTransport& stream) {
+  deadlines_.forget(stream);
+  forget_peer(stream);
   if (ended_.empty()) burial_ = reactor_.call_later(0, [this] { bury(); });
   ended_.push_back(&stream);
 }
@@ -115,7 +177,7 @@ void ConnectionSet::end_idle() {
     StreamTransport& stream = **next++;  // being active moves it to the end of the list
     if (stream.active_ms + limits_.idle_timeout_ms > now) break;
     if (stream.over()) continue;
-    if (stream.held() || stream.peer_took_bytes()) {
+    if (stream.held() || stream.rate_paused() || stream.peer_took_bytes()) {
       stream_active(stream);
       continue;
     }

@@ -13,7 +13,7 @@ namespace tap::net {
 namespace {
 
 /// In the order of Endpoint::Type; what follows is made of these.
-constexpr std::array kTypes{"tcp", "tcp6", "unix", "fd", "stdio", "systemd"};
+constexpr std::array kTypes{"tcp", "tcp6", "unix", "fd", "stdio", "systemd", "udp", "udp6"};
 constexpr std::array kComposedTypes{"tls", "ssl", "haproxy"};
 constexpr unsigned kBacklogMax = 65'535;
 constexpr unsigned kSystemdIndexMax = 4'095;
@@ -38,15 +38,18 @@ Result<void> take_backlog(Fields& fields, Endpoint& endpoint) {
   return {};
 }
 
-Result<void> take_tcp(Fields& fields, Endpoint& endpoint) {
-  Result<std::string> port_text = fields.value("a port, as in tcp:8888 (tcp:0 takes a free one)");
+/// Port and interface, as TCP and UDP have them.
+Result<void> take_port(Fields& fields, Endpoint& endpoint) {
+  const bool datagram = endpoint.is_datagram();
+  Result<std::string> port_text = fields.value(datagram ? "a port, as in udp:8888 (udp:0 takes a free one)"
+                                                        : "a port, as in tcp:8888 (tcp:0 takes a free one)");
   if (!port_text) return std::move(port_text).error();
   const auto port = parse_number(*port_text, 10, 65'535);
   if (!port) return wrong(endpoint.text, "the port is a number from 0 to 65535, not '" + *port_text + "'");
   endpoint.port = static_cast<std::uint16_t>(*port);
   endpoint.interface = fields.option("interface").value_or("");
   if (endpoint.tls && endpoint.interface.find(':') != std::string::npos) endpoint.type = Endpoint::Type::tcp6;
-  const bool v6 = endpoint.type == Endpoint::Type::tcp6;
+  const bool v6 = endpoint.is_v6();
   if (endpoint.interface.empty()) endpoint.interface = v6 ? "::" : "0.0.0.0";
   std::array<unsigned char, sizeof(in6_addr)> raw{};
   if (::inet_pton(v6 ? AF_INET6 : AF_INET, endpoint.interface.c_str(), raw.data()) != 1) {
@@ -144,8 +147,11 @@ Result<void> take_fields(Fields& fields, Endpoint& endpoint) {
   switch (endpoint.type) {
     case Endpoint::Type::tcp:
     case Endpoint::Type::tcp6:
-      if (Result<void> taken = take_tcp(fields, endpoint); !taken) return taken;
+      if (Result<void> taken = take_port(fields, endpoint); !taken) return taken;
       return take_backlog(fields, endpoint);
+    case Endpoint::Type::udp:
+    case Endpoint::Type::udp6:
+      return take_port(fields, endpoint);
     case Endpoint::Type::unix_socket:
       if (Result<void> taken = take_unix(fields, endpoint); !taken) return taken;
       return take_backlog(fields, endpoint);
@@ -207,6 +213,7 @@ Result<Endpoint> parse_proxied(std::string_view text) {
   Result<Endpoint> endpoint = parse_endpoint(inner);
   if (!endpoint) return endpoint;
   if (endpoint->proxied) return wrong(text, "haproxy: stands twice; one proxy's header is read");
+  if (endpoint->is_datagram()) return wrong(text, "a PROXY header comes before connections, not before datagrams");
   if (endpoint->type == Endpoint::Type::stdio) return wrong(text, "standard input has no proxy before it");
   endpoint->proxied = true;
   endpoint->text = text;
@@ -271,8 +278,10 @@ bool conflict(const Endpoint& a, const Endpoint& b) {
   if (a.type != b.type) return false;
   switch (a.type) {
     case Endpoint::Type::tcp:
-    case Endpoint::Type::tcp6: {
-      const char* any = a.type == Endpoint::Type::tcp ? "0.0.0.0" : "::";
+    case Endpoint::Type::tcp6:
+    case Endpoint::Type::udp:
+    case Endpoint::Type::udp6: {
+      const char* any = a.is_v6() ? "::" : "0.0.0.0";
       return a.port != 0 && a.port == b.port &&
              (a.interface == b.interface || a.interface == any || b.interface == any);
     }

@@ -6,6 +6,8 @@
 //     tcp:PORT[:interface=ADDRESS][:backlog=N]        IPv4, all interfaces by default
 //     tcp6:PORT[:interface=ADDRESS][:backlog=N]       IPv6 only
 //     unix:PATH[:mode=660][:backlog=N]
+//     udp:PORT[:interface=ADDRESS]                    datagrams, IPv4
+//     udp6:PORT[:interface=ADDRESS]                   datagrams, IPv6 only
 //     tls:PORT:privateKey=FILE[:certKey=FILE][...]    TLS over TCP; ssl: is the same; see TlsServerSettings
 //     systemd:name=NAME[:index=N]                     a listening socket of systemd's (sd_listen_fds(3)), by its name
 //     systemd:domain=INET:index=N                     the same, by its place; INET, INET6 or UNIX
@@ -56,7 +58,7 @@ struct TlsServerSettings {
 };
 
 struct Endpoint {
-  enum class Type { tcp, tcp6, unix_socket, fd, stdio, systemd };
+  enum class Type { tcp, tcp6, unix_socket, fd, stdio, systemd, udp, udp6 };
   static constexpr int kDefaultBacklog = 511;
 
   Type type = Type::tcp;
@@ -72,6 +74,11 @@ struct Endpoint {
   bool proxied = false;       ///< haproxy: each connection begins with a PROXY header
   std::optional<TlsServerSettings> tls;
   int backlog = kDefaultBacklog;
+
+  /// Whether datagrams come there, not connections.
+  [[nodiscard]] bool is_datagram() const { return type == Type::udp || type == Type::udp6; }
+  /// Whether its address is one of IPv6.
+  [[nodiscard]] bool is_v6() const { return type == Type::tcp6 || type == Type::udp6; }
 };
 
 /// Errors: config; unknown types name the nearest.

@@ -75,6 +75,10 @@ void Layer::output_drained() {
   if (above_ != nullptr) call_above([this] { above_->output_drained(); });
 }
 
+void Layer::service_stops() {
+  if (above_ != nullptr) call_above([this] { above_->service_stops(); });
+}
+
 void Layer::before_stop() {
   if (above_ != nullptr) call_above([this] { above_->before_stop(); });
 }

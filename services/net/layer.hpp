@@ -36,6 +36,10 @@ class Layer : public Protocol, protected Transport {
   void output_drained() override;
   void connection_lost(const Error& reason) override;
   void before_stop() override;
+  void service_stops() override;
+  [[nodiscard]] std::size_t buffered_bytes() const override {
+    return held_.capacity() + (above_ != nullptr ? above_->buffered_bytes() : 0);
+  }
   [[nodiscard]] bool owes_answer() const override { return above_ != nullptr && above_->owes_answer(); }
 
  protected:
@@ -51,6 +55,8 @@ class Layer : public Protocol, protected Transport {
   [[nodiscard]] bool ending() const override { return transport().ending(); }
   [[nodiscard]] std::string peer() const override { return transport().peer(); }
   [[nodiscard]] const TlsInfo* tls() const override { return transport().tls(); }
+  void request_begins() override { transport().request_begins(); }
+  void request_ends() override { transport().request_ends(); }
 
   /// Takes from the front of `data` what it can for now; called again when more is there or reading goes on.
   /// What it leaves is kept. REQUIRES of it: while paused() nothing is delivered above.

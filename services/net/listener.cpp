@@ -1,7 +1,12 @@
 #include "services/net/listener.hpp"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <uv.h>
+
+#include <algorithm>
 
 namespace tap::net {
 
@@ -17,13 +22,18 @@ struct Listener::Box {
 };
 
 Listener::Listener(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits, Gate* gate)
-    : reactor_(reactor), service_(service), connections_(reactor, factory, std::move(service), limits, gate) {}
+    : reactor_(reactor), service_(service), connections_(reactor, factory, std::move(service), limits, gate),
+      keepalive_ms_(limits.keepalive_ms) {
+  if (limits.connect_rate == 0) return;
+  rate_ = TokenBucket(limits.connect_rate, limits.connect_burst == 0 ? limits.connect_rate : limits.connect_burst);
+}
 
 Listener::~Listener() { close(); }
 
 Result<void> Listener::listen(Fd bound, StreamKind kind, int backlog) {
   kind_ = kind;
   backlog_ = backlog;
+  if (kind == StreamKind::tcp && keepalive_ms_ != 0) ask_keepalive(bound.get());
   spare_.reset(::fcntl(bound.get(), F_DUPFD_CLOEXEC, 3));
   Result<void> opened = open(std::move(bound));
   if (!opened) spare_.reset();
@@ -55,9 +65,10 @@ Result<void> Listener::open(Fd bound) {
 void Listener::incoming(int status) {
   if (status == 0) {
     failing_ = false;
-    connections_.accept(&box_->stream, kind_);
+    take_next();
     return;
   }
+  ++failed_accepts_;
   if (!failing_) {
     reactor_.log().write(LogLevel::error, service_, std::string("cannot accept a connection: ") + uv_strerror(status));
   }
@@ -65,6 +76,51 @@ void Listener::incoming(int status) {
   // libuv tries again without end, from inside this turn, until the handle is closed.
   let_go();
   retry_ = reactor_.call_later(kAcceptPauseMs, [this] { try_again(); });
+}
+
+/// What the listening socket is asked for, the connections that come through it have too (tcp(7)). A peer that does not
+/// answer three probes is gone, after twice the time.
+void Listener::ask_keepalive(int socket) const {
+  const int on = 1;
+  const int probes = 3;
+  const int idle_s = static_cast<int>(std::max<std::uint64_t>(keepalive_ms_ / 1000, 1));
+  const int interval_s = std::max(idle_s / probes, 1);
+  ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+bool Listener::descriptors_left() {
+  DescriptorReserve& reserve = reactor_.descriptors();
+  if (reserve.enough()) return true;
+  if (short_said_.active()) return false;
+  reactor_.log().write(LogLevel::warning, service_,
+                       "new connections wait: " + std::to_string(reserve.reserve()) + " of " +
+                           std::to_string(reserve.limit()) +
+                           " descriptors are left, and are kept for the journal and the logs (RLIMIT_NOFILE)");
+  short_said_ = reactor_.call_later(kShortSaidMs, [this] {
+    if (!reactor_.descriptors().enough()) return;
+    reactor_.log().write(LogLevel::info, service_, "accepting connections again: there are descriptors");
+  });
+  return false;
+}
+
+/// libuv has accepted one; while we leave it there, it polls no more, and the rest waits in the backlog.
+void Listener::take_next() {
+  if (!descriptors_left()) {
+    next_ = reactor_.call_later(kDescriptorLookMs, [this] { take_next(); });
+    return;
+  }
+  if (rate_.limited()) {
+    const std::uint64_t now = reactor_.now_ms();
+    if (const std::uint64_t wait_ms = rate_.ms_until(1, now); wait_ms != 0) {
+      next_ = reactor_.call_later(wait_ms, [this] { take_next(); });
+      return;
+    }
+    rate_.take(1, now);
+  }
+  connections_.accept(&box_->stream, kind_);
 }
 
 void Listener::try_again() {
@@ -75,11 +131,13 @@ void Listener::try_again() {
 
 void Listener::close() {
   retry_.cancel();
+  short_said_.cancel();
   spare_.reset();
   let_go();
 }
 
 void Listener::let_go() {
+  next_.cancel();
   if (box_ == nullptr) return;
   box_->owner = nullptr;
   uv_close(&box_->handle, [](uv_handle_t* handle) { delete reinterpret_cast<Box*>(handle); });

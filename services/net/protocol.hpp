@@ -55,6 +55,12 @@ class Transport {
   [[nodiscard]] virtual std::string peer() const = 0;
   /// nullptr: it is not encrypted.
   [[nodiscard]] virtual const TlsInfo* tls() const { return nullptr; }
+
+  /// The first byte of a request has come, and more is to come: it has `request_timeout` from now on. Said again before
+  /// the end, it means nothing. A transport that lies on another one passes both on.
+  virtual void request_begins() {}
+  /// The request has come completely.
+  virtual void request_ends() {}
 };
 
 /// What one connection means. All calls come from the loop; an exception from any of them is logged with the service's
@@ -77,8 +83,14 @@ class Protocol {
   virtual void before_stop() {}
   /// The last call, whoever ended the connection.
   virtual void connection_lost(const Error& reason) { (void)reason; }
+  /// A stop has begun: nothing more is read, what is due is still sent. A protocol that sends of its own accord says
+  /// its last words here and ends; one that only answers has nothing to do.
+  virtual void service_stops() {}
   /// Whether complete requests that were received still wait for their answer; a stop waits for them.
   [[nodiscard]] virtual bool owes_answer() const { return false; }
+
+  /// The memory it holds for this connection, of what has come and what is to leave: counted in the memory budget.
+  [[nodiscard]] virtual std::size_t buffered_bytes() const { return 0; }
 
   /// Called once by whoever made the connection, before connection_made().
   void attach(Transport& transport) { transport_ = &transport; }

@@ -133,7 +133,7 @@ Reactor::TurnTimes Reactor::take_turn_times() { return std::exchange(turn_times_
 
 Timer Reactor::call_later(std::uint64_t delay_ms, TimerQueue::Callback callback) {
   assert_on_loop();
-  return timers_.schedule(clock_.now_ms() + delay_ms, std::move(callback));
+  return timers_.schedule(clock_.now_ms() + delay_ms, std::move(callback), charged_);
 }
 
 void Reactor::post(std::function<void()> work) {
@@ -183,6 +183,18 @@ bool Reactor::guarded(std::string_view who, const std::function<void()>& code) {
   return false;
 }
 
+Reactor::Account Reactor::open_account(std::string name) {
+  accounts_.push_back({std::move(name), 0});
+  return static_cast<Account>(accounts_.size() - 1);
+}
+
+bool Reactor::guarded(Account account, const std::function<void()>& code) {
+  const Charge charge(*this, account);
+  const bool returned = guarded(name_of(account), code);
+  if (!returned) count_exception(account);
+  return returned;
+}
+
 /// Writes what was said in this turn: one write per connection, however many pieces it came in. What the flushes
 /// themselves cause (a drained connection that goes on) waits for the next turn, so that nobody is starved.
 void Reactor::settle() {
@@ -204,7 +216,7 @@ void Reactor::settle_if_due() {
 
 void Reactor::before_sleep() {
   const std::uint64_t now = clock_.now_ms();
-  timers_.run_due(now, [this](const TimerQueue::Callback& callback) { guarded("timer", callback); });
+  timers_.run_due(now, [this](const TimerQueue::Callback& callback) { guarded(timers_.whose(), callback); });
   settle();
   const auto next = timers_.next_ms();
   const bool due = next && *next <= now;

@@ -5,14 +5,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "services/net/clock.hpp"
+#include "services/net/descriptor_reserve.hpp"
 #include "services/net/log.hpp"
 #include "services/net/timer_queue.hpp"
 
@@ -77,8 +80,35 @@ class Reactor {
   /// Has `work` called at the end of each turn before anything is flushed; one owner, nullptr ends it.
   void before_flush(std::function<void()> work) { before_flush_ = std::move(work); }
 
+  /// Whose code runs, so that what it throws is said with a name and counted: a service. 0 is nobody in particular.
+  using Account = std::uint32_t;
+  /// Lifetime: the reactor's; so there are as many as there are services, not as many as connections.
+  [[nodiscard]] Account open_account(std::string name);
+  [[nodiscard]] std::uint64_t exceptions(Account account) const { return accounts_[account].exceptions; }
+  void count_exception(Account account) { ++accounts_[account].exceptions; }
+  [[nodiscard]] const std::string& name_of(Account account) const { return accounts_[account].name; }
+  [[nodiscard]] Account charged() const { return charged_; }
+  /// While it lives, timers that are set and pool work that is given are this account's.
+  class Charge {
+   public:
+    Charge(Reactor& reactor, Account account)
+        : reactor_(reactor), before_(std::exchange(reactor.charged_, account)) {}
+    Charge(const Charge&) = delete;
+    Charge& operator=(const Charge&) = delete;
+    ~Charge() { reactor_.charged_ = before_; }
+
+   private:
+    Reactor& reactor_;
+    Account before_;
+  };
+
   /// The door for other people's code: runs it, and logs what it throws under `who`. Returns whether it returned.
   bool guarded(std::string_view who, const std::function<void()>& code);
+  /// The same, under the account's name, and counted there.
+  bool guarded(Account account, const std::function<void()>& code);
+
+  /// What connections may not take.
+  [[nodiscard]] DescriptorReserve& descriptors() { return descriptors_; }
 
   [[nodiscard]] std::uint64_t now_ms() const { return clock_.now_ms(); }
   [[nodiscard]] LogSink& log() { return log_; }
@@ -126,6 +156,13 @@ class Reactor {
   std::uint64_t slept_us_ = 0;   ///< since the loop was made, when the turn began
   std::uint64_t waited_us_ = 0;  ///< in this turn
   std::size_t ending_ = 0;
+  struct Accounted {
+    std::string name;
+    std::uint64_t exceptions = 0;
+  };
+  std::deque<Accounted> accounts_{{"timer", 0}};  // names stay where they are
+  Account charged_ = 0;
+  DescriptorReserve descriptors_;
   bool stopping_ = false;
 };
 

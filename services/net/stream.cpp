@@ -10,6 +10,7 @@
 #include <exception>
 
 #include "services/net/address.hpp"
+#include "services/net/memory_budget.hpp"
 #include "services/net/refusal.hpp"
 
 namespace tap::net {
@@ -41,9 +42,10 @@ Error uv_failure(int status, const char* what) {
 }  // namespace
 
 StreamTransport::StreamTransport(Reactor& reactor, StreamOwner& owner)
-    : reactor_(reactor), owner_(owner), gate_(owner.gate()) {}
+    : reactor_(reactor), owner_(owner), rules_(owner.rules()), gate_(owner.gate()) {}
 
 StreamTransport::~StreamTransport() {
+  if (budgeted_bytes_ != 0) rules_.budget->changed(-static_cast<std::ptrdiff_t>(budgeted_bytes_));
   if (dirty_) reactor_.forget(*this);
   if (waiting_) gate_->forget(*this);
   if (held_accounted_ != 0) gate_->hold(-static_cast<std::ptrdiff_t>(held_accounted_));
@@ -56,13 +58,16 @@ StreamTransport::~StreamTransport() {
 /// The door to the protocol: what it throws ends this connection and nothing else.
 template <class Code>
 void StreamTransport::call_protocol(Code&& code) {
+  const Reactor::Charge charge(reactor_, rules_.account);
   try {
     code();
   } catch (const Refusal&) {
     lose_connection();  // the answer to a request that cannot be told no
   } catch (const std::exception& thrown) {
+    reactor_.count_exception(rules_.account);
     end_badly(std::string("the protocol threw: ") + thrown.what());
   } catch (...) {
+    reactor_.count_exception(rules_.account);
     end_badly("the protocol threw something that is no exception");
   }
 }
@@ -100,6 +105,7 @@ Result<void> StreamTransport::accept(uv_stream_s* listener, StreamKind kind) {
   const int status = uv_accept(listener, &box_->stream);
   if (status != 0) return uv_failure(status, "accepting");
   if (kind == StreamKind::tcp) uv_tcp_nodelay(&box_->tcp, 1);
+  TAP_ASSERT(uv_fileno(&box_->handle, &fd_) == 0);
   return {};
 }
 
@@ -114,7 +120,8 @@ void StreamTransport::start(std::unique_ptr<Protocol> protocol) {
 
 /// Reads exactly when somebody wants to and nothing speaks against it.
 void StreamTransport::update_reading() {
-  const bool want = phase_ == Phase::open && reading_wanted_ && !throttled_ && !read_ended_ && !draining_;
+  const bool want = phase_ == Phase::open && reading_wanted_ && !throttled_ && !read_ended_ && !draining_ &&
+                    !rate_paused_ && !budget_stopped_;
   if (want == reading_ || box_ == nullptr) return;
   reading_ = want;
   if (!want) {
@@ -125,13 +132,16 @@ void StreamTransport::update_reading() {
       &box_->stream,
       [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
         const std::span<char> shared = static_cast<Reactor*>(handle->loop->data)->receive_buffer();
-        *buffer = uv_buf_init(shared.data(), static_cast<unsigned>(shared.size()));
+        StreamTransport* owner = reinterpret_cast<Box*>(handle)->owner;
+        const std::size_t size = owner == nullptr ? shared.size() : owner->readable_now();
+        *buffer = uv_buf_init(shared.data(), static_cast<unsigned>(size));
       },
       [](uv_stream_t* stream, ssize_t got, const uv_buf_t* buffer) {
         StreamTransport* owner = reinterpret_cast<Box*>(stream)->owner;
         if (owner == nullptr || got == 0) return;
         Reactor& reactor = owner->reactor_;
         if (got > 0) owner->received({buffer->base, static_cast<std::size_t>(got)});
+        else if (got == UV_ENOBUFS) owner->wait_to_read();
         else owner->read_failed(static_cast<int>(got));
         reactor.settle_if_due();  // the owner may be gone
       });
@@ -140,7 +150,9 @@ void StreamTransport::update_reading() {
 
 void StreamTransport::received(std::string_view data) {
   owner_.stream_active(*this);
+  if (rules_.rated()) spend_rate(data.size());
   call_protocol([&] { protocol_->data_received(data); });
+  account_buffers();
 }
 
 void StreamTransport::read_failed(int status) {
@@ -164,7 +176,7 @@ void StreamTransport::write(std::string_view bytes) {
     fail("more than " + std::to_string(kUnsentBytesMax) + " bytes wait to be sent to a peer that does not read");
     return;
   }
-  if (!throttled_ && (unsent_bytes() > kHighWaterBytes || (held() && gate_->crowded()))) {
+  if (!throttled_ && (unsent_bytes() > rules_.write_buffer_bytes || (held() && gate_->crowded()))) {
     throttled_ = true;
     update_reading();
   }
@@ -210,7 +222,7 @@ void StreamTransport::gate_passed() {
 }
 
 void StreamTransport::account_held() {
-  const std::size_t held_now = held() ? out_.size() - out_sent_ : 0;
+  const auto held_now = static_cast<std::uint32_t>(held() ? out_.size() - out_sent_ : 0);
   if (held_now == held_accounted_) return;
   gate_->hold(static_cast<std::ptrdiff_t>(held_now) - static_cast<std::ptrdiff_t>(held_accounted_));
   held_accounted_ = held_now;
@@ -229,7 +241,11 @@ ssize_t StreamTransport::send_now(const char* bytes, std::size_t size) const {
 
 void StreamTransport::flush() {
   dirty_ = false;
-  if (box_ == nullptr || writing_bytes_ != 0) return;
+  if (box_ == nullptr) return;
+  if (writing_bytes_ != 0) {
+    account_buffers();  // what was written meanwhile waits, and is counted
+    return;
+  }
   const std::size_t may = sendable();
   if (may != 0) {
     const ssize_t sent = send_now(out_.data() + out_sent_, may);
@@ -239,23 +255,25 @@ void StreamTransport::flush() {
     }
     if (sent > 0) {
       owner_.stream_active(*this);
-      out_sent_ += static_cast<std::size_t>(sent);
+      out_sent_ += static_cast<std::uint32_t>(sent);
     }
     const std::size_t rest = may - static_cast<std::size_t>(sent);
     if (rest != 0) {
       send_piece(rest);
+      owner_.output_waits(*this);
+      account_buffers();
       return;
     }
-    if (out_sent_ == out_.size()) {
-      // An idle connection keeps no buffer.
-      if (out_.capacity() > std::string().capacity()) reactor_.give_buffer(std::exchange(out_, std::string()));
-      out_.clear();
-      out_sent_ = 0;
-    } else if (out_sent_ > out_.size() / 2) {
-      out_.erase(0, std::exchange(out_sent_, 0));
-    }
+    if (out_sent_ != out_.size() && out_sent_ > out_.size() / 2) out_.erase(0, std::exchange(out_sent_, 0));
+  }
+  if (out_sent_ == out_.size()) {
+    // An idle connection keeps no buffer, whether the kernel took the last of it at once or piece by piece.
+    if (out_.capacity() > std::string().capacity()) reactor_.give_buffer(std::exchange(out_, std::string()));
+    out_.clear();
+    out_sent_ = 0;
   }
   account_held();
+  account_buffers();
   after_output();
 }
 
@@ -266,10 +284,10 @@ void StreamTransport::send_piece(std::size_t bytes_max) {
   request->request.data = request;
   request->box = box_;
   request->bytes = out_.substr(out_sent_, std::min(bytes_max, kPieceBytesMax));
-  out_sent_ += request->bytes.size();
+  writing_bytes_ = static_cast<std::uint32_t>(request->bytes.size());
+  out_sent_ += writing_bytes_;
   if (out_sent_ > out_.size() / 2) out_.erase(0, std::exchange(out_sent_, 0));
-  writing_bytes_ = request->bytes.size();
-  const uv_buf_t buffer = uv_buf_init(request->bytes.data(), static_cast<unsigned>(writing_bytes_));
+  const uv_buf_t buffer = uv_buf_init(request->bytes.data(), writing_bytes_);
   const int status = uv_write(&request->request, &box_->stream, &buffer, 1, [](uv_write_t* done, int result) {
     const std::unique_ptr<WriteRequest> finished(static_cast<WriteRequest*>(done->data));
     StreamTransport* owner = finished->box->owner;
@@ -296,7 +314,7 @@ void StreamTransport::written(std::size_t bytes, int status) {
 
 /// Something was sent, or there was nothing to send: goes on with whatever waited for that.
 void StreamTransport::after_output() {
-  if (phase_ == Phase::ended || unsent_bytes() > kLowWaterBytes) return;
+  if (phase_ == Phase::ended || unsent_bytes() > rules_.write_buffer_bytes / 4) return;
   if (throttled_ && !(held() && gate_->crowded())) {
     throttled_ = false;
     update_reading();
@@ -321,7 +339,8 @@ void StreamTransport::after_output() {
 
 /// Once what was owed is sent, the protocol may say a last thing; then this comes again.
 void StreamTransport::end_drained() {
-  if (!std::exchange(stop_told_, true)) {
+  if (!stop_told_) {
+    stop_told_ = true;
     call_protocol([this] { protocol_->before_stop(); });
     if (phase_ == Phase::open && (unsent_bytes() != 0 || held())) return;
   }
@@ -370,14 +389,14 @@ void StreamTransport::resume_reading() {
 }
 
 bool StreamTransport::congested() {
-  if (unsent_bytes() <= kHighWaterBytes) return false;
+  if (unsent_bytes() <= rules_.write_buffer_bytes) return false;
   drain_wanted_ = true;
   return true;
 }
 
 std::string StreamTransport::peer() const {
   int fd = -1;
-  if (box_ == nullptr || uv_fileno(&box_->handle, &fd) != 0) return "a peer that has gone";
+  if (box_ == nullptr || uv_fileno(&box_->handle, &fd) != 0) return ending_ ? ending_->peer : "a peer that has gone";
   return peer_address_text(fd);
 }
 
@@ -392,6 +411,7 @@ void StreamTransport::drain() {
   if (phase_ == Phase::ended || draining_) return;
   draining_ = true;
   update_reading();
+  if (phase_ == Phase::open) call_protocol([this] { protocol_->service_stops(); });
   flush_at_turn_end();
 }
 
@@ -400,6 +420,8 @@ void StreamTransport::drain() {
 void StreamTransport::end_gently(std::string_view why) {
   int fd = -1;
   if (uv_fileno(&box_->handle, &fd) == 0) {
+    // A connection that both sides have closed has no peer any more (getpeername(2), ENOTCONN).
+    ending_ = std::make_unique<Ending>(Ending{Error{Fault::unavailable, std::string(why)}, peer()});
     ::shutdown(fd, SHUT_WR);
     const std::span<char> scratch = reactor_.receive_buffer();
     for (int i = 0; !read_ended_ && i < 16 && ::recv(fd, scratch.data(), scratch.size(), MSG_DONTWAIT) > 0; ++i)
@@ -417,17 +439,19 @@ void StreamTransport::end(Error reason) {
                          "connection of " + peer() + " was lost with " + std::to_string(unsent_bytes()) +
                              " bytes unsent: " + reason.message);
   }
-  reason_ = std::make_unique<Error>(std::move(reason));
+  if (ending_ == nullptr) ending_ = std::make_unique<Ending>(Ending{Error{Fault::internal, ""}, peer()});
+  ending_->reason = std::move(reason);
   box_->owner = nullptr;
   uv_close(&box_->handle, [](uv_handle_t* handle) { delete reinterpret_cast<Box*>(handle); });
   box_ = nullptr;
+  account_buffers();
   owner_.stream_ended(*this);
 }
 
 void StreamTransport::tell_protocol_lost() {
   TAP_ASSERT(phase_ == Phase::ended);
   if (protocol_ == nullptr) return;
-  call_protocol([this] { protocol_->connection_lost(*reason_); });
+  call_protocol([this] { protocol_->connection_lost(ending_->reason); });
 }
 
 }  // namespace tap::net

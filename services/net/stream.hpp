@@ -13,6 +13,7 @@
 #include "services/net/gate.hpp"
 #include "services/net/protocol.hpp"
 #include "services/net/reactor.hpp"
+#include "services/net/stream_policy.hpp"
 #include "state/base/fd.hpp"
 
 struct uv_stream_s;
@@ -32,6 +33,12 @@ class StreamOwner {
   [[nodiscard]] virtual const std::string& service() const = 0;
   /// What its output waits for; nullptr: for nothing. Lifetime: outlives the stream.
   [[nodiscard]] virtual Gate* gate() const { return nullptr; }
+  [[nodiscard]] virtual const StreamRules& rules() const;
+  /// As Transport says them.
+  virtual void request_begins(StreamTransport& stream) { (void)stream; }
+  virtual void request_ends(StreamTransport& stream) { (void)stream; }
+  /// The kernel did not take all of the output.
+  virtual void output_waits(StreamTransport& stream) { (void)stream; }
 
  protected:
   ~StreamOwner() = default;
@@ -45,9 +52,8 @@ enum class StreamKind { tcp, unix_socket };
 /// Invariants: at most one uv_write is under way; what is written meanwhile waits in out_.
 class StreamTransport final : public Transport, private Flushable, private GateWaiter {
  public:
-  /// Above this much unsent output reading pauses; at the low mark it goes on.
-  static constexpr std::size_t kHighWaterBytes = std::size_t{64} * 1024;
-  static constexpr std::size_t kLowWaterBytes = std::size_t{16} * 1024;
+  /// Above this much unsent output reading pauses, unless the owner's rules say otherwise; at a quarter of it, it goes on.
+  static constexpr std::size_t kHighWaterBytes = kWriteBufferBytes;
   /// A write that the kernel does not take at once goes on in pieces of this size.
   static constexpr std::size_t kPieceBytesMax = std::size_t{64} * 1024;
   /// Above this much the connection is failed: its protocol does not ask congested().
@@ -72,6 +78,8 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   [[nodiscard]] bool congested() override;
   [[nodiscard]] bool ending() const override { return phase_ != Phase::open; }
   [[nodiscard]] std::string peer() const override;
+  void request_begins() override;
+  void request_ends() override;
   /// Whether the peer has taken bytes since the last call that the kernel held for it: with large socket buffers a
   /// slow reader makes progress long before we may write again. REQUIRES: not over().
   [[nodiscard]] bool peer_took_bytes();
@@ -87,6 +95,21 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   /// Whether output, or the end of it, waits for the gate: then it is not the peer who is slow.
   [[nodiscard]] bool held() const { return !marks_.empty(); }
 
+  // For rates, deadlines and the budget: stream_policy.cpp.
+  [[nodiscard]] StreamPolicy& policy();  ///< made when it is first asked for
+  [[nodiscard]] bool has_policy() const { return policy_ != nullptr; }
+  /// Whether it is the peer's turn: more is unsent than the write buffer, or all that is left is to be sent.
+  [[nodiscard]] bool awaits_peer() const;
+  /// Whether the peer, or the kernel for it, has taken bytes since the last call with this policy.
+  [[nodiscard]] bool peer_made_progress(StreamPolicy& policy);
+  /// Whether reading waits for its rate: then it is not the peer who is idle.
+  [[nodiscard]] bool rate_paused() const { return rate_paused_; }
+  void stop_for_budget(bool stop);
+  [[nodiscard]] bool stopped_for_budget() const { return budget_stopped_; }
+  [[nodiscard]] std::size_t budgeted_bytes() const { return budgeted_bytes_; }
+  /// REQUIRES: open(), accept() or start() succeeded.
+  [[nodiscard]] int fd() const { return fd_; }
+
   // For the owner only: its place in the owner's list, and when bytes last moved.
   std::list<std::unique_ptr<StreamTransport>>::iterator place;
   std::uint64_t active_ms = 0;
@@ -99,6 +122,10 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   };
   struct Box;
   struct WriteRequest;
+  struct Ending {
+    Error reason;
+    std::string peer;  ///< the handle cannot be asked any more
+  };
   /// The output from `begin` on, counted from the first byte of the connection, waits for this position of the gate.
   struct Mark {
     std::uint64_t begin;
@@ -123,36 +150,48 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void end_gently(std::string_view why);
   void end_badly(std::string_view why);
   void flush_at_turn_end();
+  [[nodiscard]] TokenBucket& own_rate();
+  [[nodiscard]] std::size_t readable_now();
+  void spend_rate(std::size_t bytes);
+  void wait_to_read();
+  [[nodiscard]] std::size_t buffered_bytes() const;
+  void account_buffers();
   template <class Code>
   void call_protocol(Code&& code);
 
+  // In this order there is no gap: there may be many of these, and most are idle.
   Reactor& reactor_;
   StreamOwner& owner_;
+  const StreamRules& rules_;
+  std::unique_ptr<StreamPolicy> policy_;
   Box* box_ = nullptr;
-  int fd_ = -1;  ///< the handle's, from start() on; valid as long as box_ is there
   std::unique_ptr<Protocol> protocol_;
   std::string out_;
-  std::size_t out_sent_ = 0;  ///< of out_, from its beginning
-  std::size_t writing_bytes_ = 0;
-  Gate* gate_;                      ///< nullptr: nothing is held
-  std::vector<Mark> marks_;         ///< at most a few: what belongs to one batch has one mark
-  std::uint64_t out_end_ = 0;       ///< bytes ever written to out_: where its end is, counted as marks are
-  std::size_t held_accounted_ = 0;  ///< what the gate was told that we hold
-  std::unique_ptr<Error> reason_;
-  int kernel_unsent_ = 0;  ///< SIOCOUTQ (tcp(7), unix(7)) when last looked at
+  Gate* gate_;                 ///< nullptr: nothing is held
+  std::vector<Mark> marks_;    ///< at most a few: what belongs to one batch has one mark
+  std::uint64_t out_end_ = 0;  ///< bytes ever written to out_: where its end is, counted as marks are
+  std::unique_ptr<Ending> ending_;
+  int fd_ = -1;                      ///< the handle's; valid as long as box_ is there
+  std::uint32_t out_sent_ = 0;       ///< of out_, from its beginning
+  std::uint32_t writing_bytes_ = 0;  ///< at most kPieceBytesMax
+  std::uint32_t held_accounted_ = 0;  ///< what the gate was told that we hold
+  std::uint32_t budgeted_bytes_ = 0;  ///< what the budget was told that we hold
+  int kernel_unsent_ = 0;             ///< SIOCOUTQ (tcp(7), unix(7)) when last looked at
   Phase phase_ = Phase::open;
   bool dirty_ = false;
   bool waiting_ = false;  ///< for the gate
   bool reading_ = false;
   bool reading_wanted_ = true;
-  bool throttled_ = false;     ///< reading is paused because the peer does not read
-  bool drain_wanted_ = false;  ///< the protocol was told that it is congested
-  bool read_ended_ = false;
-  bool half_close_wanted_ = false;
-  bool half_closed_ = false;
-  bool draining_ = false;
-  bool stop_told_ = false;
-  bool aborted_ = false;
+  bool rate_paused_ : 1 = false;     ///< reading waits for its rate
+  bool budget_stopped_ : 1 = false;  ///< reading waits until there is memory
+  bool throttled_ : 1 = false;       ///< reading is paused because the peer does not read
+  bool drain_wanted_ : 1 = false;    ///< the protocol was told that it is congested
+  bool read_ended_ : 1 = false;
+  bool half_close_wanted_ : 1 = false;
+  bool half_closed_ : 1 = false;
+  bool draining_ : 1 = false;
+  bool stop_told_ : 1 = false;
+  bool aborted_ : 1 = false;
 };
 
 }  // namespace tap::net

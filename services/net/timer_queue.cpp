@@ -8,9 +8,9 @@ void Timer::cancel() {
 
 bool Timer::active() const { return queue_ != nullptr && queue_->entries_.count(key_) != 0; }
 
-Timer TimerQueue::schedule(std::uint64_t at_ms, Callback callback) {
+Timer TimerQueue::schedule(std::uint64_t at_ms, Callback callback, std::uint32_t whose) {
   const Timer::Key key{at_ms, scheduled_++};
-  entries_.emplace(key, std::move(callback));
+  entries_.emplace(key, Entry{std::move(callback), whose});
   return Timer(this, key);
 }
 
@@ -22,7 +22,8 @@ void TimerQueue::run_due(std::uint64_t now_ms, const std::function<void(const Ca
       continue;
     }
     const Timer::Key key = next->first;
-    const Callback callback = std::move(next->second);
+    const Callback callback = std::move(next->second.callback);
+    whose_ = next->second.whose;
     entries_.erase(next);
     door(callback);
     next = entries_.upper_bound(key);

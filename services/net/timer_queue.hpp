@@ -50,17 +50,25 @@ class TimerQueue {
  public:
   using Callback = std::function<void()>;
 
-  [[nodiscard]] Timer schedule(std::uint64_t at_ms, Callback callback);
+  /// `whose` is the scheduler's to read again with whose().
+  [[nodiscard]] Timer schedule(std::uint64_t at_ms, Callback callback, std::uint32_t whose = 0);
   /// Runs what is due at `now_ms`, earliest first; what is scheduled meanwhile waits for the next call.
   /// `door` is called with each callback and calls it: exceptions are its business.
   void run_due(std::uint64_t now_ms, const std::function<void(const Callback&)>& door);
+  /// Of the callback that `door` has been given last.
+  [[nodiscard]] std::uint32_t whose() const { return whose_; }
   [[nodiscard]] std::optional<std::uint64_t> next_ms() const;
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
 
  private:
   friend class Timer;
-  std::map<Timer::Key, Callback> entries_;
+  struct Entry {
+    Callback callback;
+    std::uint32_t whose;
+  };
+  std::map<Timer::Key, Entry> entries_;
   std::uint64_t scheduled_ = 0;
+  std::uint32_t whose_ = 0;
 };
 
 }  // namespace tap::net

@@ -50,7 +50,7 @@ Kind onetimekey_kind() {
   Kind kind;
   kind.name = "onetimekey";
   kind.summary = "gives every connection one number, never the same twice, and ends it";
-  kind.options = {{"start", OptionSpec::Type::count, {}, "1", "the first number of all; one more every time"}};
+  kind.options = {{"start", OptionSpec::Type::count, {}, "0", "the first number of all; one more every time"}};
   kind.state = &onetimekey_codec();
   kind.create = [](const Options& options) { return std::make_unique<OneTimeKeyService>(options); };
   return kind;

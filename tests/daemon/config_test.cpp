@@ -66,6 +66,26 @@ TEST_CASE("config: a service that says nothing of itself misses three things") {
         "1:1: this [[service]] has no 'listen', for example listen = [\"tcp:8888\"]");
 }
 
+TEST_CASE("config: wrong limits are told at their places, with what would be right") {
+  CHECK(problems_of(service_with("connect_rate = \"fast\"")) ==
+        "5:16: 'connect_rate': it is a string, not a whole number from 1 to 1000000, or 0 for none");
+  CHECK(problems_of(service_with("max_connections_per_peer = -1")) ==
+        "5:28: 'max_connections_per_peer': '-1' is not a whole number from 1 to 1000000, or 0 for none");
+  CHECK(problems_of(service_with("read_rate = true")) ==
+        "5:13: 'read_rate': it is a boolean, not a size from 1 to 1024GiB, or 0 for none");
+  CHECK(problems_of(service_with("write_buffer = \"16MiB\"")) ==
+        "5:16: 'write_buffer': '16MiB' is not a size from 1KiB to 8MiB, or 0 for none");
+  CHECK(problems_of(service_with("request_timeout = \"soon\"\nkeepalive = [1]")) ==
+        "5:19: 'request_timeout': 'soon' is not a duration from 1ms to 1440min, or 0 for none\n"
+        "6:13: 'keepalive': it is an array, not a duration from 1s to 32767s, or 0 for none");
+  CHECK(problems_of(service_with("connect_burst = 5")).find("5:17: 'connect_burst' says how many") == 0);
+  CHECK(problems_of(service_with("connect_burst = 5\nconnect_rate = \"x\"")).find("6:16: ") == 0);
+  CHECK(problems_of(service_with("memory_budget = \"1GiB\"")).find("5:1: there is no key 'memory_budget' in [[service]]") == 0);
+  CHECK(problems_of(application_with("memory_budget = 5")) ==
+        "2:17: 'memory_budget': '5' is not a size from 1MiB to 1024GiB, or 0 for none");
+  CHECK(problems_of(service_with("read_rat = 5")).find("did you mean 'read_rate'?") != std::string::npos);
+}
+
 TEST_CASE("config: unknown keys are errors at every level, with the nearest known one") {
   CHECK(problems_of("x = 1\n" + application_with("")) == "1:1: there is no key 'x' at the top level");
   CHECK(problems_of("[applicaton]\n" + service_with("")) ==
@@ -213,4 +233,11 @@ TEST_CASE("config: everything wrong is told at once, from top to bottom") {
         "10:1: this [[service]] has no kind\n"
         "11:8: there are two services named 'x'\n"
         "12:11: service 'x' already listens on tcp:1");
+}
+
+TEST_CASE("config: a udp endpoint for a kind that speaks no datagrams is told at its place") {
+  const std::string begin = "[[service]]\nname = \"a\"\n";
+  CHECK(problems_of(begin + "kind = \"echo\"\nlisten = [\"tcp:7000\", \"udp:7000\"]\n").empty());
+  CHECK(problems_of(begin + "kind = \"fibonacci\"\nlisten = [\"tcp:7000\", \"udp:7000\"]\n") ==
+        "4:23: endpoint 'udp:7000': the kind 'fibonacci' does not speak datagrams; give it tcp: or unix: endpoints");
 }

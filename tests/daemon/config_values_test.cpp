@@ -36,6 +36,34 @@ constexpr char kMinimal[] = "[[service]]\nname = \"fib\"\nkind = \"fibonacci\"\n
 
 }  // namespace
 
+TEST_CASE("config: limits arrive in their units; 0 is as if it were not there") {
+  const state::Definition definition = good(
+      "[application]\n"
+      "memory_budget = \"64MiB\"\n"
+      "[[service]]\n"
+      "name = \"fib\"\n"
+      "kind = \"fibonacci\"\n"
+      "listen = [\"tcp:0\"]\n"
+      "max_connections_per_peer = 20\n"
+      "connect_rate = 100\n"
+      "connect_burst = 200\n"
+      "read_rate = \"1MiB\"\n"
+      "read_rate_total = 5000000\n"
+      "request_timeout = \"10s\"\n"
+      "keepalive = 60\n"
+      "write_buffer = \"128KiB\"\n"
+      "slow_reader_timeout = 0\n");
+  CHECK(definition.limits == state::Limits{{"memory_budget", 64 << 20}});
+  CHECK(definition.services[0].limits == state::Limits{{"max_connections_per_peer", 20},
+                                                       {"connect_rate", 100},
+                                                       {"connect_burst", 200},
+                                                       {"read_rate", 1 << 20},
+                                                       {"read_rate_total", 5'000'000},
+                                                       {"request_timeout", 10'000},
+                                                       {"keepalive", 60'000},
+                                                       {"write_buffer", 128 * 1024}});
+}
+
 TEST_CASE("config: every key arrives in the definition") {
   const state::Definition definition = good(
       "[application]\n"

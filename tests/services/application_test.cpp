@@ -175,12 +175,101 @@ TEST_CASE("application: a service may listen in several places, and its limits h
   CHECK(world.loop.turn_until([&] { return third.read_now(), third.gone(); }));
   CHECK(world.application->status() ==
         std::vector<std::string>{
-            "a: 2 connections open, 2 accepted, 1 refused, 0 timed out, 2 state changes since the start, durability strict"});
+            "a: 2 connections open, 2 accepted, 1 refused, 0 timed out, 0 exceptions, 2 state changes since the start, durability strict"});
   world.loop.clock.advance(5000);
   world.loop.turn(2);
   CHECK(world.application->status() ==
         std::vector<std::string>{
-            "a: 0 connections open, 2 accepted, 1 refused, 2 timed out, 2 state changes since the start, durability strict"});
+            "a: 0 connections open, 2 accepted, 1 refused, 2 timed out, 0 exceptions, 2 state changes since the start, durability strict"});
+}
+
+namespace {
+
+/// Winds down when it is told to.
+class SlowService final : public Service {
+ public:
+  SlowService(Calls& calls, std::string name, std::function<void()>& ended)
+      : calls_(calls), name_(std::move(name)), ended_(ended) {}
+  [[nodiscard]] std::unique_ptr<net::Protocol> build_protocol() override { return nullptr; }
+  [[nodiscard]] bool wind_down(std::function<void()> ended) override {
+    calls_.push_back("wind down " + name_);
+    if (name_ == "quick") return false;
+    ended_ = std::move(ended);
+    return true;
+  }
+  void stop() override { calls_.push_back("stop " + name_); }
+
+ private:
+  Calls& calls_;
+  std::string name_;
+  std::function<void()>& ended_;
+};
+
+}  // namespace
+
+TEST_CASE("application: a drain winds the services down, last first, and tells for whom it waits") {
+  Loop loop;
+  Calls calls;
+  std::function<void()> ended;
+  Kind kind;
+  kind.name = "slow";
+  kind.options = {{"label", OptionSpec::Type::text, {}, "?", "its name"}};
+  kind.create = [&](const Options& options) { return std::make_unique<SlowService>(calls, options.text("label"), ended); };
+  const Registry kinds{{kind}};
+  state::Definition definition;
+  definition.name = "Test";
+  for (const char* name : {"first", "quick", "last"}) {
+    state::ServiceDefinition service;
+    service.name = name;
+    service.kind = "slow";
+    service.options = {{"label", name}};
+    definition.services.push_back(service);
+  }
+  Result<std::unique_ptr<Application>> made = Application::create(definition, kinds, loop.reactor);
+  REQUIRE(made.ok());
+  Application& application = **made;
+  REQUIRE(application.start({}).ok());
+  int done = 0;
+  application.drain([&] { ++done; });
+  loop.turn(5);
+  CHECK(text_of(calls) == "wind down last");
+  CHECK(application.waits_for() == std::vector<std::string>{"service 'last' has not wound down"});
+  ended();
+  CHECK(text_of(calls) == "wind down last");  // never from inside the call
+  loop.turn(5);
+  CHECK(text_of(calls) == "wind down last, wind down quick, wind down first");
+  CHECK(done == 0);
+  ended();
+  loop.turn(5);
+  CHECK(done == 1);
+  CHECK(application.waits_for().empty());
+  application.stop();
+  CHECK(text_of(calls) == "wind down last, wind down quick, wind down first, stop last, stop quick, stop first");
+}
+
+TEST_CASE("application: one that has not wound down in time is stopped, and may not come back later") {
+  Loop loop;
+  Calls calls;
+  std::function<void()> ended;
+  Kind kind;
+  kind.name = "slow";
+  kind.create = [&](const Options&) { return std::make_unique<SlowService>(calls, "slow", ended); };
+  const Registry kinds{{kind}};
+  state::Definition definition;
+  definition.name = "Test";
+  definition.services.resize(1);
+  definition.services[0].name = definition.services[0].kind = "slow";
+  Result<std::unique_ptr<Application>> made = Application::create(definition, kinds, loop.reactor);
+  REQUIRE(made.ok());
+  REQUIRE((*made)->start({}).ok());
+  int done = 0;
+  (*made)->drain([&] { ++done; });
+  loop.turn(5);
+  (*made)->stop();
+  ended();
+  loop.turn(5);
+  CHECK(done == 0);
+  CHECK(text_of(calls) == "wind down slow, stop slow");
 }
 
 TEST_CASE("application: a drain sends what is due, closes the ports, and calls back once") {

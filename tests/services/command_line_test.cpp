@@ -98,10 +98,25 @@ TEST_CASE("service option shapes: every key of a service and every option of a k
   std::vector<std::string> names;
   for (const OptionShape& shape : service_option_shapes(standard_kinds())) names.push_back(shape.long_name);
   for (const char* name : {"--listen", "--durability", "--max-connections", "--max_connections", "--idle-timeout",
-                           "--idle_timeout", "--framing"}) {
+                           "--idle_timeout", "--connect-rate", "--read_rate_total", "--keepalive", "--framing"}) {
     CAPTURE(name);
     CHECK(std::find(names.begin(), names.end(), name) != names.end());
   }
+}
+
+TEST_CASE("one service: limits are read in their units, and refused with their option's name") {
+  ServiceArguments arguments = listening("tcp:8888");
+  arguments.limits = {{"read_rate", "64KiB"}, {"request_timeout", "5s"}, {"keepalive", "0"}};
+  const Result<state::Definition> made = make(arguments);
+  REQUIRE(made.ok());
+  CHECK(made->services[0].limits == state::Limits{{"read_rate", 65'536}, {"request_timeout", 5000}});
+  arguments.limits = {{"write_buffer", "1"}};
+  const Result<state::Definition> wrong = make(arguments);
+  REQUIRE_FALSE(wrong.ok());
+  CHECK(wrong.error().fault == Fault::usage);
+  CHECK(wrong.error().message == "--write-buffer: '1' is not a size from 1KiB to 8MiB, or 0 for none");
+  arguments.limits = {{"connect_burst", "1"}};
+  CHECK_FALSE(make(arguments).ok());
 }
 
 TEST_CASE("one service: both are named after the kind, the application with a capital") {

@@ -5,12 +5,11 @@
 
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 
 #include "services/net/refusal.hpp"
 #include "state/archive.hpp"
 #include "state/store.hpp"
+#include "tests/services/barrier.hpp"
 #include "tests/services/net/fixture.hpp"
 #include "tests/services/probe.hpp"
 #include "tests/state/hooked_disk.hpp"
@@ -21,29 +20,6 @@ using namespace tap::services;
 using namespace tap::tests;
 
 namespace {
-
-/// Holds up whoever passes while it is closed. Thread: any.
-class Barrier {
- public:
-  void close() {
-    const std::lock_guard<std::mutex> hold(lock_);
-    closed_ = true;
-  }
-  void open() {
-    const std::lock_guard<std::mutex> hold(lock_);
-    closed_ = false;
-    changed_.notify_all();
-  }
-  void pass() {
-    std::unique_lock<std::mutex> hold(lock_);
-    changed_.wait(hold, [this] { return !closed_; });
-  }
-
- private:
-  std::mutex lock_;
-  std::condition_variable changed_;
-  bool closed_ = false;
-};
 
 /// Counts what is replayed.
 class CountingSink final : public state::ReplaySink {

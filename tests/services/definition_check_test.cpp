@@ -70,6 +70,13 @@ TEST_CASE("definition check: what a service says of itself is checked, under its
         "service 'fib': durability 'reserve' is for counters, and kind 'fibonacci' is none");
   CHECK(refusal([](Definition& d) { d.services[1].durability = "reserve"; }) == "accepted");  // it keeps no state
   CHECK(refusal([](Definition& d) { d.services[0].connections_max = 0; }) == "service 'fib': max_connections is 0");
+  CHECK(refusal([](Definition& d) { d.services[0].limits["reed_rate"] = 1; }) ==
+        "service 'fib': this program knows no limit 'reed_rate'");
+  CHECK(refusal([](Definition& d) { d.services[0].limits["write_buffer"] = 1; }) ==
+        "service 'fib': write_buffer: '1' is not a size from 1KiB to 8MiB, or 0 for none");
+  CHECK(refusal([](Definition& d) { d.services[0].limits["connect_burst"] = 1; }).find("service 'fib': 'connect_burst'") == 0);
+  CHECK(refusal([](Definition& d) { d.limits["memory_budget"] = 1; }).find("memory_budget: '1' is not a size") == 0);
+  CHECK(refusal([](Definition& d) { d.limits["read_rate"] = 1; }) == "this program knows no limit 'read_rate'");
   CHECK(refusal([](Definition& d) { d.services[0].listen.clear(); }) == "service 'fib': it listens nowhere");
   CHECK(refusal([](Definition& d) { d.services[1].listen = {"tcp:x"}; }) ==
         "service 'echo': endpoint 'tcp:x': the port is a number from 0 to 65535, not 'x'");
@@ -101,4 +108,11 @@ TEST_CASE("state check: every state of a known kind decodes, the others are let 
   REQUIRE(!damaged.ok());
   CHECK(damaged.error().exit_code() == 65);
   CHECK(damaged.error().message.find("the state of service 'fib': ") == 0);
+}
+
+TEST_CASE("definition check: a udp endpoint is for kinds that speak datagrams") {
+  CHECK(refusal([](Definition& d) { d.services[1].listen.push_back("udp:7000"); }) == "accepted");
+  CHECK(refusal([](Definition& d) { d.services[0].listen.push_back("udp:7000"); }) ==
+        "service 'fib': endpoint 'udp:7000': the kind 'fibonacci' does not speak datagrams; give it tcp: or unix: "
+        "endpoints");
 }

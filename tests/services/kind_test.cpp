@@ -138,6 +138,9 @@ TEST_CASE("standard kinds: each has a name, a sentence, sound defaults, and can 
     const std::unique_ptr<Service> service = kind.create(*options);
     REQUIRE(service != nullptr);
     CHECK((service->state() != nullptr) == (kind.state != nullptr));
+    tap::tests::Loop loop;
+    REQUIRE(service->start(loop.reactor).ok());
     CHECK(service->build_protocol() != nullptr);
+    service->stop();
   }
 }

@@ -87,8 +87,27 @@ class ProbeService final : public services::Service {
     if (on_start_ == "no protocol") throw std::runtime_error("no protocol");
     return std::make_unique<Counting>(*this);
   }
+  [[nodiscard]] std::unique_ptr<net::DatagramProtocol> build_datagram_protocol() override {
+    if (on_start_ == "no protocol") throw std::runtime_error("no protocol");
+    if (on_start_ == "no datagrams") return nullptr;
+    return std::make_unique<CountingDatagrams>(*this);
+  }
 
  private:
+  /// The same by datagram. "peek" changes nothing.
+  class CountingDatagrams final : public net::DatagramProtocol {
+   public:
+    explicit CountingDatagrams(ProbeService& service) : service_(service) {}
+    void start_protocol() override { service_.calls_.push_back("open " + service_.label_); }
+    void datagram_received(std::string_view datagram, const net::DatagramAddress& from) override {
+      if (datagram != "peek") service_.state_.record(Probed{});
+      transport().write(std::to_string(service_.state_->count), from);
+    }
+    void stop_protocol() override { service_.calls_.push_back("close " + service_.label_); }
+
+   private:
+    ProbeService& service_;
+  };
   /// Whatever is received is one request, the answer is how many there have been.
   class Counting final : public net::Protocol {
    public:
@@ -118,6 +137,7 @@ inline services::Kind probe_kind(Calls& calls) {
   kind.options = {{"label", services::OptionSpec::Type::text, {}, "?", "its name in the calls"},
                   {"on_start", services::OptionSpec::Type::text, {}, "", "what goes wrong"}};
   kind.state = &probe_codec();
+  kind.speaks_datagrams = true;
   kind.create = [&calls](const services::Options& options) { return std::make_unique<ProbeService>(calls, options); };
   return kind;
 }

@@ -213,7 +213,7 @@ TEST_CASE("archive: an unknown section type or codec is 78 and named") {
 }
 
 TEST_CASE("archive: a newer schema of the definition or of the ancestors is 78") {
-  CHECK(error_of_patched<std::uint32_t>(kFirstSection + 8, 2).fault == Fault::config);
+  CHECK(error_of_patched<std::uint32_t>(kFirstSection + 8, 3).fault == Fault::config);
   SectionImage ancestors;
   ancestors.type = 3;
   ancestors.schema_version = 2;

@@ -24,6 +24,36 @@ TEST_CASE("definition: it reads back as it was written") {
   CHECK(*empty == Definition{});
 }
 
+TEST_CASE("definition: without further limits it is written in schema 1, with one in schema 2, and both are read") {
+  Definition definition = sample_definition();
+  CHECK(tap::state::definition_schema(definition) == 1);
+  const Bytes plain = encode_definition(definition);
+  definition.services[1].limits = {{"read_rate", 65'536}, {"keepalive", 60'000}};
+  CHECK(tap::state::definition_schema(definition) == 2);
+  const auto back = decode_definition(encode_definition(definition), 2);
+  REQUIRE(back.ok());
+  CHECK(*back == definition);
+  CHECK_FALSE(*back == sample_definition());
+
+  definition = sample_definition();
+  definition.limits = {{"memory_budget", 1 << 30}};
+  CHECK(tap::state::definition_schema(definition) == 2);
+  const auto budget = decode_definition(encode_definition(definition), 2);
+  REQUIRE(budget.ok());
+  CHECK(*budget == definition);
+  definition.limits.clear();
+  CHECK(encode_definition(definition) == plain);
+}
+
+TEST_CASE("definition: every truncation of schema 2 is refused") {
+  Definition definition = sample_definition();
+  definition.services[0].limits = {{"read_rate", 1}};
+  const Bytes payload = encode_definition(definition);
+  for (std::size_t size = 0; size < payload.size(); ++size) {
+    REQUIRE_MESSAGE(error_of(decode_definition(payload.substr(0, size), 2)).fault == Fault::damaged, "size ", size);
+  }
+}
+
 TEST_CASE("definition: a service is found by its name") {
   const Definition definition = sample_definition();
   REQUIRE(definition.find("echo") != nullptr);
@@ -34,7 +64,7 @@ TEST_CASE("definition: a service is found by its name") {
 TEST_CASE("definition: a newer schema is 78, whatever the payload holds") {
   const auto error = error_of(decode_definition("", Definition::kSchemaVersion + 1));
   CHECK(error.fault == Fault::config);
-  CHECK(says(error, "schema version 2"));
+  CHECK(says(error, "schema version 3"));
 }
 
 TEST_CASE("definition: every truncation and every addition is refused") {

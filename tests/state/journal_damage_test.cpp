@@ -13,13 +13,13 @@ using tap::get_le;
 using tap::state::kSegmentDataOffset;
 using tap::tests::error_of;
 using tap::tests::JournalFixture;
-using tap::tests::kSectorBytes;
+using tap::testing::kSectorBytes;
 using tap::tests::patch;
 using tap::tests::read_from;
 using tap::tests::Reading;
 using tap::tests::repair_segment;
 using tap::tests::says;
-using tap::tests::SimulatedDisk;
+using tap::testing::SimulatedDisk;
 using tap::tests::test_lineage;
 
 namespace {

@@ -5,10 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "services/testing/simulated_disk.hpp"
 #include "state/journal.hpp"
-#include "tests/state/simulated_disk.hpp"
 
 namespace tap::tests {
+
+using testing::SimulatedDisk;
 
 /// Remembers what it is told: "service/type/payload".
 class Listener final : public state::ReplaySink {

@@ -32,7 +32,7 @@ TEST_CASE("golden: a segment of journal version 1 is read as it was written") {
   CHECK(header->previous_chain == 0x11223344);
   CHECK(header->writer == "tapd 0.1.0");
 
-  tap::tests::SimulatedDisk disk;
+  tap::testing::SimulatedDisk disk;
   disk.put("Golden-8.wal", golden());
   const tap::tests::Reading reading = tap::tests::read_from(disk, golden_lineage(), 7);
   REQUIRE_MESSAGE(reading.end.ok(), (reading.end.ok() ? "" : reading.end.error().message));

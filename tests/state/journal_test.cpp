@@ -14,10 +14,10 @@ using tap::state::kBatchHeaderBytes;
 using tap::state::kSegmentDataOffset;
 using tap::tests::error_of;
 using tap::tests::JournalFixture;
-using tap::tests::kSectorBytes;
+using tap::testing::kSectorBytes;
 using tap::tests::Reading;
 using tap::tests::says;
-using tap::tests::SimulatedDisk;
+using tap::testing::SimulatedDisk;
 
 using Names = std::vector<std::string>;
 

@@ -8,10 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "services/testing/simulated_disk.hpp"
 #include "state/store.hpp"
-#include "tests/state/simulated_disk.hpp"
 
 namespace tap::tests {
+
+using testing::outcomes;
+using testing::SimulatedDisk;
 
 /// A service's state: how many changes there were, and a hash over all of them in their order. A change says after how
 /// many it comes, so that one that is missing or comes twice is met at once.

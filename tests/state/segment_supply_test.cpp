@@ -3,12 +3,12 @@
 
 #include <cerrno>
 
+#include "services/testing/simulated_disk.hpp"
 #include "state/journal.hpp"
-#include "tests/state/simulated_disk.hpp"
 
 using tap::Bytes;
 using tap::state::SegmentSupply;
-using tap::tests::SimulatedDisk;
+using tap::testing::SimulatedDisk;
 
 using Names = std::vector<std::string>;
 
@@ -155,7 +155,7 @@ TEST_CASE("segment supply: a power cut never brings a recycled segment back with
   REQUIRE(spare->open->write_at(0, "the header of another segment").ok());
   REQUIRE(spare->open->sync().ok());
   std::mt19937_64 random(1);
-  for (const auto& kept : tap::tests::outcomes(given.disk.unsynced(), 64, random)) {
+  for (const auto& kept : tap::testing::outcomes(given.disk.unsynced(), 64, random)) {
     CHECK(given.disk.after_power_cut(kept).files().count("J-1.wal") == 0);
   }
 }

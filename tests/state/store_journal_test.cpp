@@ -19,7 +19,7 @@ using tap::tests::Listener;
 using tap::tests::patch;
 using tap::tests::repair_checksums;
 using tap::tests::says;
-using tap::tests::SimulatedDisk;
+using tap::testing::SimulatedDisk;
 
 using Names = std::vector<std::string>;
 using Files = std::map<std::string, Bytes>;

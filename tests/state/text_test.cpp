@@ -90,6 +90,19 @@ TEST_CASE("text: an archive reads back from JSON and XML as it was") {
   check_round_trip(archive_with(Everything{}));
 }
 
+TEST_CASE("text: limits are there where there are some, and a text without them stays as it was") {
+  Archive archive = sample_archive();
+  for (const TextFormat format : kFormats) CHECK(text_of(archive, format).find("limits") == std::string::npos);
+  archive.definition.services[1].limits = {{"read_rate", 65'536}, {"keepalive", 60'000}};
+  check_round_trip(archive);
+  archive.definition.limits = {{"memory_budget", std::uint64_t{1} << 40U}};
+  check_round_trip(archive);
+  const std::string text = text_of(archive, TextFormat::json);
+  CHECK(text.find("memory_budget") != std::string::npos);
+  CHECK(says(error_of_edited(text, TextFormat::json, "\"cereal_class_version\": 2", "\"cereal_class_version\": 3"),
+             "of a schema that this program does not know"));
+}
+
 TEST_CASE("text: every string survives that cereal's own text would change") {
   const std::vector<std::string> strings{std::string("nul\0inside", 10),
                                          std::string(1, '\0'),

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <functional>
 
+#include "services/command_line.hpp"
 #include "services/standard_kinds.hpp"
 #include "tools/tap/commands.hpp"
 
@@ -15,6 +16,16 @@ using namespace tap::tools;
 constexpr int kDiffSame = 0;
 constexpr int kDiffDifferent = 1;
 constexpr int kDiffTrouble = 2;
+
+/// Whether the command is `tap diff`, which has exit codes of its own.
+bool is_diff(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--plugin") ++i;
+    else if (word.empty() || word[0] != '-') return word == "diff";
+  }
+  return false;
+}
 
 int exit_code(const Result<void>& result) {
   if (result) return 0;
@@ -30,14 +41,22 @@ int run_diff(const std::string& a, const std::string& b, const services::Registr
 }
 
 int run(int argc, char** argv) {
-  const services::Registry kinds = services::standard_kinds();
-  const std::vector<std::string> words(argv + 1, argv + argc);
+  services::Registry kinds = services::standard_kinds();
+  services::Plugins plugins(kinds);
+  const Result<std::vector<std::string>> loaded =
+      services::load_plugin_options({argv + 1, argv + argc}, services::service_option_shapes(kinds), plugins);
+  if (!loaded) {
+    const int code = exit_code(loaded.error());
+    return is_diff(argc, argv) ? kDiffTrouble : code;
+  }
+  const std::vector<std::string>& words = *loaded;
   if (!words.empty() && words[0] == "make") return exit_code(make_archive({words.begin() + 1, words.end()}, kinds));
 
   CLI::App app{"tap works on archives while nothing runs.", "tap"};
   app.require_subcommand(1);
   app.set_version_flag("--version",
                        state::writer_name() + " (archive format " + std::to_string(state::kFormatVersion) + ")");
+  app.add_option("--plugin", "the kinds of this shared object are known too; anywhere, repeatable")->type_name("FILE.so");
   app.add_subcommand("make", "make an archive of one service: tap make KIND --listen tcp:8888 [-o FILE.tap]");
   std::string path;
   std::string second;
@@ -75,12 +94,11 @@ int run(int argc, char** argv) {
   diff_command->add_option("A", path)->required();
   diff_command->add_option("B", second)->required();
   try {
-    app.parse(argc, argv);
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
     std::fprintf(stderr, "tap: %s (`tap --help` tells the commands)\n", error.what());
-    const bool about_diff = !words.empty() && words[0] == "diff";
-    return about_diff ? kDiffTrouble : static_cast<int>(Fault::usage);
+    return is_diff(argc, argv) ? kDiffTrouble : static_cast<int>(Fault::usage);
   }
   if (show_command->parsed()) return exit_code(show(path, show_options, kinds));
   if (list_command->parsed()) return exit_code(list(path));
@@ -95,7 +113,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool about_diff = argc > 1 && std::string_view(argv[1]) == "diff";
+  const bool about_diff = is_diff(argc, argv);
   try {
     const int code = run(argc, argv);
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "services/limits.hpp"
 #include "services/store_view.hpp"
 #include "services/units.hpp"
 #include "tools/tap/commands.hpp"
@@ -43,6 +44,13 @@ void print_value(const std::string& name, const Json& value, bool full) {
   }
 }
 
+void print_limits(int indent, const std::vector<services::LimitSpec>& specs, const state::Limits& limits) {
+  for (const auto& [name, value] : limits) {
+    const services::LimitSpec* spec = services::find_limit(specs, name);
+    print_field(indent, name, spec == nullptr ? std::to_string(value) + " (this program does not know it)" : spec->text(value));
+  }
+}
+
 void print_service(const state::ServiceDefinition* definition, const Json* section, bool full) {
   const std::string name = definition != nullptr ? definition->name : section->value("service", "");
   const std::string kind = definition != nullptr ? definition->kind : section->value("kind", "");
@@ -56,12 +64,13 @@ void print_service(const state::ServiceDefinition* definition, const Json* secti
     if (definition->idle_timeout_ms != 0) {
       print_field(4, "idle timeout", services::duration_text(definition->idle_timeout_ms));
     }
+    print_limits(4, services::service_limits(), definition->limits);
     for (const auto& [option, value] : definition->options) print_field(4, option, value);
   }
   if (section == nullptr) return;
   const Json& value = section->at("state");
   if (section->value("encoding", "") == "base64") {
-    print_field(4, "state", shortened(value.get<std::string>(), full) + " (base64: this program has no such kind)");
+    print_field(4, "state", shortened(value.get<std::string>(), full) + " (base64: this program has no such kind; a plugin that has it is named by --plugin)");
   } else {
     print_value("", value, full);
   }
@@ -79,6 +88,7 @@ void print_table(const state::StoredArchive& stored, const Json& document, const
   print_field(2, "saved", services::time_text(archive.created_ms) + " by " + archive.writer);
   print_field(2, "durability", archive.definition.durability);
   print_field(2, "stop timeout", services::duration_text(archive.definition.stop_timeout_ms));
+  print_limits(2, services::application_limits(), archive.definition.limits);
   print_field(2, "sha256", stored.digest.text());
   for (std::size_t i = 0; i < report.size(); ++i) print_field(2, i == 0 ? "journal" : "", report[i]);
 

@@ -104,6 +104,16 @@ TEST_CASE("bind: tcp6 is IPv6 only") {
   CHECK(bind_text("tcp:" + port_of(any)).ok());
 }
 
+TEST_CASE("bind: udp binds a free port and tells which; a taken one is unavailable") {
+  const BoundEndpoint first = bind_well("udp:0:interface=127.0.0.1");
+  CHECK(first.text == "udp:127.0.0.1:" + port_of(first));
+  const std::string text = "udp:" + port_of(first) + ":interface=127.0.0.1";
+  const Error error = bind_badly(text);
+  CHECK(error.fault == Fault::unavailable);
+  CHECK(error.message ==
+        "cannot bind " + text + " (another program uses it; `ss -lnup` tells which): Address already in use");
+}
+
 TEST_CASE("bind: a port that somebody listens on is unavailable, with the endpoint and the reason") {
   const BoundEndpoint first = bind_well("tcp:0:interface=127.0.0.1");
   REQUIRE(::listen(first.fd.get(), 1) == 0);

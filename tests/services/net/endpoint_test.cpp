@@ -65,6 +65,33 @@ TEST_CASE("endpoint: tcp6 takes an address with colons, escaped or in brackets")
   CHECK(good("tcp6:0:interface=[fe80::1:2]").interface == "fe80::1:2");
 }
 
+TEST_CASE("endpoint: udp and udp6 take a port and an interface, and no backlog") {
+  const Endpoint plain = good("udp:53");
+  CHECK(plain.type == Type::udp);
+  CHECK(plain.is_datagram());
+  CHECK(plain.port == 53);
+  CHECK(plain.interface == "0.0.0.0");
+  CHECK(good("udp:0:interface=127.0.0.1").interface == "127.0.0.1");
+  const Endpoint six = good("udp6:53:interface=[::1]");
+  CHECK(six.type == Type::udp6);
+  CHECK(six.is_datagram());
+  CHECK(six.is_v6());
+  CHECK(good("udp6:53").interface == "::");
+  CHECK_FALSE(good("tcp:53").is_datagram());
+  CHECK(refusal("udp:") == "it needs a port, as in udp:8888 (udp:0 takes a free one)");
+  CHECK(refusal("udp:65536") == "the port is a number from 0 to 65535, not '65536'");
+  CHECK(refusal("udp:1:backlog=5").find("it has no option 'backlog'") == 0);
+  CHECK(refusal("udp6:1:interface=127.0.0.1") == "interface is a numeric IPv6 address, not '127.0.0.1'");
+}
+
+TEST_CASE("endpoint: UDP and TCP have ports of their own, two of UDP are one place") {
+  CHECK_FALSE(conflict(good("udp:53"), good("tcp:53")));
+  CHECK_FALSE(conflict(good("udp:53"), good("udp6:53")));
+  CHECK_FALSE(conflict(good("udp:0"), good("udp:0")));
+  CHECK(conflict(good("udp:53"), good("udp:53:interface=127.0.0.1")));
+  CHECK(conflict(good("udp6:53:interface=[::1]"), good("udp6:53")));
+}
+
 TEST_CASE("endpoint: unix takes a path, a mode and a backlog") {
   const Endpoint plain = good("unix:/run/tapd/fib.sock");
   CHECK(plain.type == Type::unix_socket);

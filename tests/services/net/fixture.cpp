@@ -49,6 +49,13 @@ Script echo_script() {
   return script;
 }
 
+std::uint16_t port_of(int fd) {
+  sockaddr_in address{};
+  socklen_t length = sizeof address;
+  TAP_ASSERT(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0);
+  return ntohs(address.sin_port);
+}
+
 Server::Server(Loop& loop, net::Factory& factory, net::ListenerLimits limits, const std::string& endpoint)
     : listener_(std::make_unique<net::Listener>(loop.reactor, factory, "served", limits)) {
   Result<net::Endpoint> parsed = net::parse_endpoint(endpoint);
@@ -56,12 +63,7 @@ Server::Server(Loop& loop, net::Factory& factory, net::ListenerLimits limits, co
   Result<net::BoundEndpoint> bound = net::bind_endpoint(*parsed, std::nullopt);
   TAP_ASSERT(bound.ok());
   const bool tcp = parsed->type == net::Endpoint::Type::tcp;
-  if (tcp) {
-    sockaddr_in address{};
-    socklen_t length = sizeof address;
-    TAP_ASSERT(::getsockname(bound->fd.get(), reinterpret_cast<sockaddr*>(&address), &length) == 0);
-    port_ = ntohs(address.sin_port);
-  }
+  if (tcp) port_ = port_of(bound->fd.get());
   const net::StreamKind kind = tcp ? net::StreamKind::tcp : net::StreamKind::unix_socket;
   TAP_ASSERT(listener_->listen(std::move(bound->fd), kind, parsed->backlog).ok());
 }

@@ -108,6 +108,9 @@ class Server {
   std::unique_ptr<net::Listener> listener_;
 };
 
+/// The port of a listening TCP socket.
+[[nodiscard]] std::uint16_t port_of(int fd);
+
 /// The other end of a connection. Never blocks, so that one thread can play both sides.
 class Peer {
  public:

@@ -233,3 +233,89 @@ TEST_CASE("line protocol: a refusal is answered with ERR and its reason, and the
   CHECK(talk.transport.take_written() == "<a>\n<b>\nERR the disk is full\n<c>\n");
   CHECK_FALSE(talk.transport.ending());
 }
+
+namespace {
+
+/// "raw N" takes N raw bytes, then lines go on; "raw" takes all that follows.
+class Mixed final : public LineProtocol {
+ public:
+  explicit Mixed(std::size_t line_bytes_max = kLineBytesMax) : LineProtocol(line_bytes_max) {}
+  std::string heard;
+  std::function<void()> after;
+
+ private:
+  void line_received(std::string_view line) override {
+    heard += "[" + std::string(line) + "]";
+    if (line.substr(0, 3) == "raw") {
+      left_ = line.size() > 4 ? std::stoul(std::string(line.substr(4))) : std::string::npos;
+      if (left_ != 0) set_raw_mode();
+    }
+    if (after) after();
+  }
+  void raw_received(std::string_view bytes) override {
+    const std::string_view mine = bytes.substr(0, left_);
+    heard += mine;
+    if (left_ != std::string::npos) left_ -= mine.size();
+    if (left_ == 0) set_line_mode(bytes.substr(mine.size()));
+    if (after) after();
+  }
+  std::size_t left_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("line protocol: raw mode and line mode are switched inside one read, wherever it is cut") {
+  const std::string input = "a\nraw 5\n1\n3\n5b\nraw 0\nc\nraw\nx\ny";
+  const std::string expected = "[a][raw 5]1\n3\n5[b][raw 0][c][raw]x\ny";
+  for (std::size_t first = 0; first <= input.size(); ++first) {
+    for (std::size_t second = first; second <= input.size(); ++second) {
+      StringTransport transport;
+      Mixed protocol;
+      protocol.attach(transport);
+      for (const std::string& piece :
+           {input.substr(0, first), input.substr(first, second - first), input.substr(second)}) {
+        if (!piece.empty()) protocol.data_received(piece);
+      }
+      CAPTURE(first);
+      CAPTURE(second);
+      REQUIRE(protocol.heard == expected);
+    }
+  }
+}
+
+TEST_CASE("line protocol: raw bytes wait too while the peer does not read, and are owed") {
+  StringTransport transport;
+  Mixed protocol;
+  protocol.attach(transport);
+  protocol.after = [&] { transport.set_congested(true); };
+  protocol.data_received("raw 3\nxyz");
+  protocol.data_received("end\n");
+  CHECK(protocol.heard == "[raw 3]");
+  CHECK(protocol.owes_answer());
+  for (const char* expected : {"[raw 3]xyz", "[raw 3]xyz[end]"}) {
+    transport.set_congested(false);
+    protocol.output_drained();
+    CHECK(protocol.heard == expected);
+  }
+  CHECK_FALSE(protocol.owes_answer());
+}
+
+TEST_CASE("line protocol: a line that is too long for this protocol, but not for others") {
+  StringTransport transport;
+  Mixed protocol(4);
+  protocol.attach(transport);
+  protocol.data_received("1234\n");
+  CHECK_FALSE(transport.aborted());
+  protocol.data_received("12345");
+  CHECK(transport.failure() == "a line is longer than 4 bytes");
+}
+
+TEST_CASE("line protocol: raw bytes for a protocol that takes none end the connection") {
+  class Forgetful final : public LineProtocol {
+    void line_received(std::string_view /*line*/) override { set_raw_mode(); }
+  } protocol;
+  StringTransport transport;
+  protocol.attach(transport);
+  protocol.data_received("go\nraw");
+  CHECK(transport.failure() == "the protocol is in raw mode and takes no raw bytes");
+}

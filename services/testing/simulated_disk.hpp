@@ -22,7 +22,7 @@
 
 #include "state/disk.hpp"
 
-namespace tap::tests {
+namespace tap::testing {
 
 inline constexpr std::size_t kSectorBytes = 512;
 
@@ -154,4 +154,4 @@ class SimulatedDisk {
 /// every beginning, every end, each alone, all but each, and others by chance, `most` of them.
 [[nodiscard]] std::vector<std::vector<bool>> outcomes(std::size_t pieces, std::size_t most, std::mt19937_64& random);
 
-}  // namespace tap::tests
+}  // namespace tap::testing

@@ -1,9 +1,9 @@
-#include "tests/state/simulated_disk.hpp"
+#include "services/testing/simulated_disk.hpp"
 
 #include <algorithm>
 #include <cerrno>
 
-namespace tap::tests {
+namespace tap::testing {
 namespace {
 
 std::string directory_of(const std::string& name) {
@@ -399,4 +399,4 @@ std::vector<std::vector<bool>> outcomes(std::size_t pieces, std::size_t most, st
   return {found.begin(), found.end()};
 }
 
-}  // namespace tap::tests
+}  // namespace tap::testing
