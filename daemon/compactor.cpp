@@ -1,6 +1,7 @@
 #include "daemon/compactor.hpp"
 
 #include <fcntl.h>
+#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 #include <sstream>
+#include <vector>
 
 #include "daemon/privileges.hpp"
 #include "state/files.hpp"
@@ -44,6 +46,22 @@ CompactionResult run(const WorkerPlan& plan, const std::string& order_text, serv
   return {true, made->file_bytes, made->digest.text(), ""};
 }
 
+/// Starts this program again with these descriptors. posix_spawn, which copies no memory: with --no-keeper we are the
+/// worker, whose memory may be large.
+Result<pid_t> spawn_myself(const std::vector<int>& inherited, char* const* words) {
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  for (const int fd : inherited) {
+    // Onto itself: that takes close-on-exec off, in the child only (posix_spawn_file_actions_adddup2(3)).
+    if (fd >= 0) ::posix_spawn_file_actions_adddup2(&actions, fd, fd);
+  }
+  pid_t child = -1;
+  const int failed = ::posix_spawn(&child, "/proc/self/exe", &actions, nullptr, words, environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (failed != 0) return errno_error(Fault::temporary, "starting a compaction", failed);
+  return child;
+}
+
 }  // namespace
 
 std::string CompactionResult::text() const {
@@ -75,18 +93,11 @@ Result<void> Compactor::start(const WorkerPlan& plan, const services::Compaction
   const std::array<const char*, 6> words{"tapd", "--compact", plan_number.c_str(), result_number.c_str(),
                                          order_text.c_str(), nullptr};
   // It inherits the lock too: as long as it may write, no other tapd has this store.
-  // vfork: with --no-keeper the parent is the worker, whose memory may be large. The child only touches descriptors.
-  const pid_t child = ::vfork();
-  if (child < 0) return errno_error(Fault::temporary, "starting a compaction");
-  if (child == 0) {
-    for (const int fd : {plan.store_fd, plan.lock_fd, plan.log_fd, plan_file->get(), write_end.get()}) {
-      if (fd >= 0) ::fcntl(fd, F_SETFD, 0);
-    }
-    for (const PlannedPlugin& plugin : plan.plugins) ::fcntl(plugin.fd, F_SETFD, 0);
-    ::execv("/proc/self/exe", const_cast<char* const*>(words.data()));
-    ::_exit(static_cast<int>(Fault::internal));
-  }
-  pid_ = child;
+  std::vector<int> inherited{plan.store_fd, plan.lock_fd, plan.log_fd, plan_file->get(), write_end.get()};
+  for (const PlannedPlugin& plugin : plan.plugins) inherited.push_back(plugin.fd);
+  Result<pid_t> child = spawn_myself(inherited, const_cast<char* const*>(words.data()));
+  if (!child) return std::move(child).error();
+  pid_ = *child;
   result_ = std::move(read_end);
   return {};
 }

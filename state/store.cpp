@@ -273,6 +273,13 @@ void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
 }
 
 Result<StoredArchive> Store::add(Archive archive) {
+  // A generation is given once: copies of an archive that is in quarantine now may be about.
+  for (;;) {
+    Result<bool> used = disk_->exists(std::string(kQuarantine) + "/" + file_of(archive));
+    if (!used) return std::move(used).error();
+    if (!*used) break;
+    ++archive.generation;
+  }
   Result<std::vector<Candidate>> found = candidates();
   if (!found) return std::move(found).error();
   if (!found->empty() && found->front().generation >= archive.generation) {
@@ -290,9 +297,8 @@ Result<StoredArchive> Store::add(Archive archive) {
 }
 
 Result<StoredArchive> Store::save(Archive archive) {
-  const std::uint64_t generation = archive.generation;
   Result<StoredArchive> stored = add(std::move(archive));
-  if (stored) tidy(generation, nullptr);
+  if (stored) tidy(stored->archive.generation, nullptr);
   return stored;
 }
 

@@ -123,6 +123,11 @@ TEST_CASE("store: a damaged newest archive is replaced by the one before it when
   CHECK(report[0].find("moved J-2.tap to quarantine/J-2.tap: archive J-2.tap: ") == 0);
   CHECK(report[1] ==
         "archive J-2.tap: the section table is damaged; J-1.tap and the journal since it are used instead: nothing is lost");
+  // Copies of the damaged one may be about: its generation is not given a second time.
+  const auto next = given.store.save(successor((*loaded)->archive, (*loaded)->digest));
+  REQUIRE(next.ok());
+  CHECK(next->archive.generation == 3);
+  CHECK(next->file == "J-3.tap");
 }
 
 TEST_CASE("store: a look at a store with a damaged newest archive moves nothing") {
