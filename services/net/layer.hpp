@@ -51,6 +51,7 @@ class Layer : public Protocol, protected Transport {
   void fail(std::string_view why) override { transport().fail(why); }
   void pause_reading() override;
   void resume_reading() override;
+  void read_while_congested(bool wanted) override { transport().read_while_congested(wanted); }
   [[nodiscard]] bool congested() override { return transport().congested(); }
   [[nodiscard]] bool ending() const override { return transport().ending(); }
   [[nodiscard]] std::string peer() const override { return transport().peer(); }

@@ -45,6 +45,9 @@ class Transport {
 
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
+  /// Reading goes on while the peer does not take our output. For forwarders: one direction that is stuck may not stop
+  /// the other. Such a protocol stops the source of its output itself, or the connection fails for too much of it.
+  virtual void read_while_congested(bool wanted) { (void)wanted; }
 
   /// Whether so much is unsent that a protocol with more to answer should wait for output_drained(). (Reading pauses
   /// by itself meanwhile.)

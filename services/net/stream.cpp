@@ -176,11 +176,27 @@ void StreamTransport::write(std::string_view bytes) {
     fail("more than " + std::to_string(kUnsentBytesMax) + " bytes wait to be sent to a peer that does not read");
     return;
   }
-  if (!throttled_ && (unsent_bytes() > rules_.write_buffer_bytes || (held() && gate_->crowded()))) {
+  if (!throttled_ && should_throttle()) {
     throttled_ = true;
     update_reading();
   }
   flush_at_turn_end();
+}
+
+bool StreamTransport::should_throttle() {
+  if (held() && gate_->crowded()) return true;
+  return !read_while_congested_ && unsent_bytes() > rules_.write_buffer_bytes;
+}
+
+void StreamTransport::end_throttle() {
+  if (!throttled_ || (held() && gate_->crowded())) return;
+  throttled_ = false;
+  update_reading();
+}
+
+void StreamTransport::read_while_congested(bool wanted) {
+  read_while_congested_ = wanted;
+  if (wanted) end_throttle();
 }
 
 void StreamTransport::flush_at_turn_end() {
@@ -314,11 +330,10 @@ void StreamTransport::written(std::size_t bytes, int status) {
 
 /// Something was sent, or there was nothing to send: goes on with whatever waited for that.
 void StreamTransport::after_output() {
-  if (phase_ == Phase::ended || unsent_bytes() > rules_.write_buffer_bytes / 4) return;
-  if (throttled_ && !(held() && gate_->crowded())) {
-    throttled_ = false;
-    update_reading();
-  }
+  if (phase_ == Phase::ended) return;
+  if (read_while_congested_) end_throttle();
+  if (unsent_bytes() > rules_.write_buffer_bytes / 4) return;
+  end_throttle();
   if (drain_wanted_) {
     drain_wanted_ = false;
     call_protocol([this] { protocol_->output_drained(); });

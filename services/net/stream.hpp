@@ -75,6 +75,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void fail(std::string_view why) override;
   void pause_reading() override;
   void resume_reading() override;
+  void read_while_congested(bool wanted) override;
   [[nodiscard]] bool congested() override;
   [[nodiscard]] bool ending() const override { return phase_ != Phase::open; }
   [[nodiscard]] std::string peer() const override;
@@ -146,6 +147,8 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void after_output();
   void end_drained();
   void update_reading();
+  [[nodiscard]] bool should_throttle();
+  void end_throttle();
   void end(Error reason);
   void end_gently(std::string_view why);
   void end_badly(std::string_view why);
@@ -184,7 +187,8 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   bool reading_wanted_ = true;
   bool rate_paused_ : 1 = false;     ///< reading waits for its rate
   bool budget_stopped_ : 1 = false;  ///< reading waits until there is memory
-  bool throttled_ : 1 = false;       ///< reading is paused because the peer does not read
+  bool throttled_ : 1 = false;       ///< reading is paused because the peer does not read, or too much is held
+  bool read_while_congested_ : 1 = false;
   bool drain_wanted_ : 1 = false;    ///< the protocol was told that it is congested
   bool read_ended_ : 1 = false;
   bool half_close_wanted_ : 1 = false;

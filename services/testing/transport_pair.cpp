@@ -40,6 +40,7 @@ class TransportPair::End final : public net::Transport {
   }
   void pause_reading() override { reading = false; }
   void resume_reading() override { reading = true; }
+  void read_while_congested(bool wanted) override { reads_congested = wanted; }
   [[nodiscard]] bool congested() override {
     if (out.size() > kHighWaterBytes) drain_wanted = true;
     return out.size() > kHighWaterBytes;
@@ -48,7 +49,9 @@ class TransportPair::End final : public net::Transport {
   [[nodiscard]] std::string peer() const override { return "a test"; }
 
   /// A real transport reads no more from a peer that takes no answers.
-  [[nodiscard]] bool takes() const { return phase == Phase::open && reading && !stopped && out.size() <= kHighWaterBytes; }
+  [[nodiscard]] bool takes() const {
+    return phase == Phase::open && reading && !stopped && (reads_congested || out.size() <= kHighWaterBytes);
+  }
 
   /// The door to the protocol: what comes out of it ends this connection.
   template <class Code>
@@ -77,6 +80,7 @@ class TransportPair::End final : public net::Transport {
   std::uint64_t delivered = 0;
   std::uint64_t lost_after = kNever;
   bool reading = true;
+  bool reads_congested = false;
   bool stopped = false;
   bool drain_wanted = false;
   bool half_closing = false;

@@ -131,7 +131,7 @@ TEST_CASE("reconnecting: a lost connection is made again, at first after a wait"
   REQUIRE(one.connected());
   REQUIRE(loop.turn_until([&] { return accepted != nullptr; }));
   // A server that hangs up at once is not run at: the waits grow.
-  for (const std::uint64_t wait : {1'000, 2'000, 4'000}) {
+  for (const std::uint64_t wait : {1'000U, 2'000U, 4'000U}) {
     std::exchange(accepted, nullptr)->lose_connection();
     loop.turn(2);
     CHECK(one.wait_after_failure() == wait);

@@ -189,3 +189,23 @@ TEST_CASE("stream: resume_reading does not read while the peer does not") {
   CHECK(heard.empty());
   CHECK(loop.turn_until([&] { return lone.peer().read_now(), heard == "later"; }));
 }
+
+TEST_CASE("stream: reading goes on beside stuck output for a protocol that asks for it, and only for such a one") {
+  for (const bool wanted : {false, true}) {
+    CAPTURE(wanted);
+    Loop loop;
+    std::size_t heard = 0;
+    Script script;
+    script.made = [&](Transport& transport) {
+      transport.read_while_congested(wanted);
+      transport.write(numbered_bytes(8 << 20));
+    };
+    script.data = [&](Transport&, std::string_view data) { heard += data.size(); };
+    LoneStream lone(loop, script);
+    loop.turn(3);
+    CHECK(lone.stream().congested());
+    lone.peer().send("heard beside");
+    loop.turn(5);
+    CHECK(heard == (wanted ? 12U : 0U));
+  }
+}

@@ -94,6 +94,19 @@ TEST_CASE("transport pair: an end that does not read makes the other congested, 
   CHECK(pair.peer().received().substr(TransportPair::kHighWaterBytes) == "much\nnext\n");
 }
 
+TEST_CASE("transport pair: an end that asked for it hears its peer although its own output is stuck") {
+  TransportPair pair(std::make_unique<Parrot>());
+  pair.transport(Side::server).read_while_congested(true);
+  pair.stop_reading(Side::client);
+  pair.peer().send("much\n");
+  CHECK(pair.run());
+  const std::uint64_t heard = pair.delivered(Side::client);
+  CHECK(pair.transport(Side::server).congested());
+  pair.peer().send("next\n");
+  CHECK(pair.run());
+  CHECK(pair.delivered(Side::client) == heard + 5);
+}
+
 TEST_CASE("transport pair: who pauses reading gets nothing until it resumes") {
   TransportPair pair(std::make_unique<Parrot>());
   pair.transport(Side::server).pause_reading();
