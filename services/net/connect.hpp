@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "services/net/address.hpp"
+#include "services/net/deferred.hpp"
 #include "services/net/reactor.hpp"
 #include "services/net/watch.hpp"
 #include "state/base/fd.hpp"
@@ -60,5 +61,11 @@ class ConnectRace {
   Timer next_;
   Timer look_;
 };
+
+/// The same as a Deferred.
+[[nodiscard]] inline Deferred<Fd> connect_first(Reactor& reactor, const std::vector<SocketAddress>& addresses,
+                                                std::optional<SocketAddress> from = std::nullopt) {
+  return Deferred<Fd>(*new deferred::OperationCore<Fd, ConnectRace>(reactor, addresses, from));
+}
 
 }  // namespace tap::net

@@ -98,6 +98,23 @@ std::unique_ptr<Connecting> Connector::connect(Done done) {
   return attempt;
 }
 
+namespace {
+
+/// An attempt of a Connector, as something that is made and dropped.
+class Attempt {
+ public:
+  Attempt(Connector& connector, Connecting::Done done) : connecting_(connector.connect(std::move(done))) {}
+
+ private:
+  std::unique_ptr<Connecting> connecting_;
+};
+
+}  // namespace
+
+Deferred<Protocol*> Connector::connect() {
+  return Deferred<Protocol*>(*new deferred::OperationCore<Protocol*, Attempt>(*this));
+}
+
 /// Whoever has dropped the attempt meanwhile does not want to hear of it.
 void Connector::settle(std::uint64_t number, Result<Protocol*> result) {
   const auto found = under_way_.find(number);

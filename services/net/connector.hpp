@@ -13,6 +13,7 @@
 #include "services/net/client_endpoint.hpp"
 #include "services/net/connect.hpp"
 #include "services/net/connections.hpp"
+#include "services/net/deferred.hpp"
 #include "services/net/resolve.hpp"
 #include "services/net/tls_context.hpp"
 #include "services/net/tls_layer.hpp"
@@ -29,9 +30,10 @@ class Connecting {
   Connecting& operator=(const Connecting&) = delete;
   ~Connecting();
 
+  using Done = std::function<void(Result<Protocol*>)>;
+
  private:
   friend class Connector;
-  using Done = std::function<void(Result<Protocol*>)>;
   Connecting(Connector& connector, std::uint64_t number, Done done);
   void begin();
   void race(Result<std::vector<SocketAddress>> addresses);
@@ -67,6 +69,8 @@ class Connector {
   /// `done` is called, once, never from inside this call; it may drop the handle. The protocol it gets lives until its
   /// connection_lost(). Errors: unavailable, temporary; internal.
   [[nodiscard]] std::unique_ptr<Connecting> connect(Done done);
+  /// The same as a Deferred.
+  [[nodiscard]] Deferred<Protocol*> connect();
 
   /// The connections that were made, for drain() and counts.
   [[nodiscard]] ConnectionSet& connections() { return connections_; }

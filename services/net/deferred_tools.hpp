@@ -3,7 +3,11 @@
 // Tests: tests/services/net/deferred_tools_test.cpp
 #pragma once
 
+#include <cerrno>
+#include <memory>
+#include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "services/net/deferred.hpp"
@@ -11,27 +15,50 @@
 
 namespace tap::net {
 
-/// All answers, in the order of `all`; the errors among them too (Twisted's DeferredList).
-template <class T>
-Deferred<std::vector<Result<T>>> gather(std::vector<Deferred<T>> all) {
-  std::vector<Result<T>> answers;
-  answers.reserve(all.size());
-  for (Deferred<T>& one : all) {
-    // They all go on by themselves; in which order they are looked at makes no difference.
-    Result<T> answer = co_await std::move(one);
-    answers.push_back(std::move(answer));
-  }
-  co_return answers;
-}
-
-template <class A, class B>
-Deferred<std::tuple<Result<A>, Result<B>>> gather(Deferred<A> a, Deferred<B> b) {
-  Result<A> first = co_await std::move(a);
-  Result<B> second = co_await std::move(b);
-  co_return std::tuple<Result<A>, Result<B>>(std::move(first), std::move(second));
-}
-
 namespace deferred {
+
+/// The answers of many, once they are all there.
+template <class T>
+class AllOf final : public Core<std::vector<Result<T>>> {
+ public:
+  explicit AllOf(std::vector<Deferred<T>> all) : all_(std::move(all)) {
+    for (Deferred<T>& one : all_) {
+      if (one.done()) continue;
+      ++waiting_;
+      one.core()->waiter = &each_;
+    }
+    if (waiting_ == 0) this->result.emplace(answers());
+  }
+
+  void release() noexcept override { const std::unique_ptr<AllOf> ending(this); }
+  /// Each of them is asked; their answers are those of all.
+  void cancel() override {
+    cancelling_ = true;
+    for (Deferred<T>& one : all_) one.cancel();
+    cancelling_ = false;
+    if (waiting_ == 0) this->complete(answers());
+  }
+
+ private:
+  struct Each final : public Waiter {
+    explicit Each(AllOf& of) : owner(of) {}
+    void completed() override {
+      if (--owner.waiting_ == 0 && !owner.cancelling_) owner.complete(owner.answers());
+    }
+    AllOf& owner;
+  };
+  [[nodiscard]] std::vector<Result<T>> answers() {
+    std::vector<Result<T>> taken;
+    taken.reserve(all_.size());
+    for (Deferred<T>& one : all_) taken.push_back(one.take());
+    return taken;
+  }
+
+  std::vector<Deferred<T>> all_;
+  Each each_{*this};
+  std::size_t waiting_ = 0;
+  bool cancelling_ = false;
+};
 
 /// The first good answer of many; the others are dropped then.
 template <class T>
@@ -97,14 +124,12 @@ class Timed final : public Core<T>, private Waiter {
     from_.core()->waiter = this;
     timer_ = reactor.call_later(timeout_ms, [this, timeout_ms] {
       from_ = Deferred<T>();
-      this->complete(Error{Fault::temporary, "no answer within " + std::to_string(timeout_ms) + " ms", kTimedOut});
+      this->complete(Error{Fault::temporary, "no answer within " + std::to_string(timeout_ms) + " ms", ETIMEDOUT});
     });
   }
 
   void release() noexcept override { const std::unique_ptr<Timed> ending(this); }
   void cancel() override { from_.cancel(); }
-
-  static constexpr int kTimedOut = 110;  // ETIMEDOUT
 
  private:
   void completed() override {
@@ -132,6 +157,26 @@ class Sleeping final : public Core<void> {
 };
 
 }  // namespace deferred
+
+/// All answers, in the order of `all`; the errors among them too (Twisted's DeferredList).
+template <class T>
+Deferred<std::vector<Result<T>>> gather(std::vector<Deferred<T>> all) {
+  return Deferred<std::vector<Result<T>>>(*new deferred::AllOf<T>(std::move(all)));
+}
+
+/// The same for two of different types.
+template <class A, class B>
+Deferred<std::tuple<Result<A>, Result<B>>> gather(Deferred<A> a, Deferred<B> b) {
+  // Each leaves its answer behind, so that both are of one type.
+  auto first = std::make_shared<std::optional<Result<A>>>();
+  auto second = std::make_shared<std::optional<Result<B>>>();
+  std::vector<Deferred<void>> both;
+  both.push_back(std::move(a).add_both([first](Result<A> answer) { first->emplace(std::move(answer)); }));
+  both.push_back(std::move(b).add_both([second](Result<B> answer) { second->emplace(std::move(answer)); }));
+  return gather(std::move(both)).add_callback([first, second](const std::vector<Result<void>>&) {
+    return std::tuple<Result<A>, Result<B>>(std::move(**first), std::move(**second));
+  });
+}
 
 /// The first good answer; the others are dropped then. When none is good: an error with all of their messages.
 template <class T>

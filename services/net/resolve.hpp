@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "services/net/address.hpp"
+#include "services/net/deferred.hpp"
 #include "services/net/reactor.hpp"
 #include "state/base/result.hpp"
 
@@ -40,5 +42,11 @@ class Resolving {
   Request* request_ = nullptr;
   Timer at_once_;
 };
+
+/// The same as a Deferred.
+[[nodiscard]] inline Deferred<std::vector<SocketAddress>> resolve(Reactor& reactor, std::string host, std::uint16_t port) {
+  return Deferred<std::vector<SocketAddress>>(
+      *new deferred::OperationCore<std::vector<SocketAddress>, Resolving>(reactor, std::move(host), port));
+}
 
 }  // namespace tap::net

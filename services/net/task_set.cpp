@@ -14,7 +14,7 @@ struct TaskSet::Task final : public deferred::Waiter {
 };
 
 TaskSet::TaskSet(Reactor& reactor, std::string who, std::size_t tasks_max)
-    : reactor_(reactor), who_(std::move(who)), tasks_max_(tasks_max) {}
+    : reactor_(reactor), account_(reactor.charged()), who_(std::move(who)), tasks_max_(tasks_max) {}
 
 TaskSet::~TaskSet() = default;
 
@@ -53,7 +53,10 @@ void TaskSet::judge(const Result<void>& answer, const std::string& what) {
   if (answer || is_cancelled(answer.error())) return;
   ++failures_;
   const bool exception = is_exception(answer.error());
-  if (exception) ++exceptions_;
+  if (exception) {
+    ++exceptions_;
+    reactor_.count_exception(account_);
+  }
   reactor_.log().write(exception ? LogLevel::error : LogLevel::warning, who_, what + ": " + answer.error().message);
 }
 

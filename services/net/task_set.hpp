@@ -1,6 +1,6 @@
 // TaskSet: what goes on in the background, and its end.
 //
-// Tests: tests/services/net/task_set_test.cpp
+// Tests: tests/services/net/deferred_tools_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 namespace tap::net {
 
 /// Owns Deferreds that nobody waits for. One that ends with an error is logged, once, with the set's name and the task's;
-/// it ends nothing else.
+/// it ends nothing else. Exceptions are counted with those of the service in whose code the set was made.
 ///
 /// Thread:   the loop's.
 /// Lifetime: the reactor outlives it. Dropping it drops the tasks where they are.
@@ -47,6 +47,7 @@ class TaskSet {
   void judge(const Result<void>& answer, const std::string& what);
 
   Reactor& reactor_;
+  Reactor::Account account_;
   std::string who_;
   std::size_t tasks_max_;
   std::list<std::unique_ptr<Task>> tasks_;

@@ -1,6 +1,6 @@
 // Waiting for each other: DeferredQueue and DeferredSemaphore, as Twisted has them.
 //
-// Tests: tests/services/net/waiting_test.cpp
+// Tests: tests/services/net/deferred_tools_test.cpp
 #pragma once
 
 #include <cstddef>

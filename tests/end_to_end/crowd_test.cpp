@@ -26,7 +26,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr long kBudgetKib = 16 * 1024;
-constexpr int kHealthyP99MsMax = 50;
+/// A sanitizer makes everything slower, and it is not what is measured then.
+int healthy_p99_ms_max() { return sanitized() ? 500 : 50; }
 /// What a connection may cost besides buffers, with the kernel's part left out, in bytes.
 constexpr long kConnectionBytesMax = 2048;
 /// Others on this machine may spoil a window; a server that is slow spoils all of them.
@@ -180,9 +181,9 @@ TEST_CASE("crowd: idle, dripping and never reading clients cost a healthy one no
   for (int window = 0; window < kWindows; ++window) {
     p99_ms = healthy_p99_ms(healthy, *crowd);
     most_kib = std::max(most_kib, resident_kib(worker));
-    if (window > 0 && p99_ms < kHealthyP99MsMax) break;
+    if (window > 0 && p99_ms < healthy_p99_ms_max()) break;
   }
-  CHECK(p99_ms < kHealthyP99MsMax);
+  CHECK(p99_ms < healthy_p99_ms_max());
   const std::size_t everybody = share(5000) + share(100) + 1;
   CHECK(reports(daemon, "echo: " + std::to_string(everybody) + " connections open"));
   CHECK(reports(daemon, "lines: " + std::to_string(share(500)) + " connections open"));

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 
@@ -98,10 +99,11 @@ TEST_CASE("committer: a change is durable at the end of its turn, and the gate l
 
 TEST_CASE("committer: a turn without changes writes nothing") {
   World world;
-  int calls = 0;
+  std::atomic<int> calls = 0;
   world.loop.turn(3);
-  world.disk.hook = [&](const std::string& operation, const std::string&) {
-    if (operation == "write") ++calls;
+  world.disk.hook = [&](const std::string& operation, const std::string& name) {
+    // The spare segment is made by a thread of its own, whenever it likes.
+    if (operation == "write" && name.find("-spare1") != std::string::npos) ++calls;
     return 0;
   };
   world.loop.turn(10);

@@ -39,7 +39,7 @@ TEST_CASE("datagram address: what is no numeric address is refused") {
 }
 
 TEST_CASE("datagram address: without one it is unknown, and no host") {
-  const DatagramAddress none;
+  const DatagramAddress none{};
   CHECK(none.text() == "an unknown address");
   CHECK_FALSE(none.is_one_host());
   CHECK(none.port() == 0);

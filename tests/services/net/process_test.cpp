@@ -10,8 +10,7 @@
 #include <thread>
 
 #include "services/net/deferred_tools.hpp"
-#include "services/net/thread_pool.hpp"
-#include "tests/services/net/fixture.hpp"
+#include "tests/services/net/outcome.hpp"
 
 namespace tap::tests {
 namespace {
@@ -22,66 +21,7 @@ using net::ProcessSpec;
 
 ProcessSpec shell(const std::string& script) { return {{"sh", "-c", script}, "", std::nullopt}; }
 
-/// What becomes of it; the loop turns meanwhile.
-template <class T>
-Result<T> outcome(Loop& loop, Deferred<T> of) {
-  REQUIRE(loop.turn_until([&] { return of.done(); }));
-  return of.take();
-}
-
 }  // namespace
-
-TEST_CASE("pool: work is done in another thread and its answer comes on the loop") {
-  Loop loop;
-  const std::thread::id here = std::this_thread::get_id();
-  std::thread::id there;
-  Deferred<int> answer = net::defer_to_thread(loop.reactor, [&there] {
-    there = std::this_thread::get_id();
-    return 42;
-  });
-  CHECK_FALSE(answer.done());
-  CHECK(outcome(loop, std::move(answer)).value() == 42);
-  CHECK(there != here);
-}
-
-TEST_CASE("pool: what the work throws, or returns as an error, is the answer's error") {
-  Loop loop;
-  const auto thrown =
-      outcome(loop, net::defer_to_thread(loop.reactor, []() -> int { throw std::runtime_error("broken"); }));
-  CHECK(thrown.error().message == "an exception: broken");
-  const auto refused = outcome(loop, net::defer_to_thread(loop.reactor, []() -> Result<std::string> {
-    return Error{Fault::no_input, "no such file"};
-  }));
-  CHECK(refused.error().fault == Fault::no_input);
-  CHECK(outcome(loop, net::defer_to_thread(loop.reactor, [] {})).ok());
-}
-
-TEST_CASE("pool: dropped answers, and a reactor that ends while work is under way") {
-  Loop loop;
-  for (int i = 0; i < 100; ++i) {
-    Deferred<int> dropped = net::defer_to_thread(loop.reactor, [i] { return i; });
-    if (i % 3 == 0) loop.turn();
-  }
-  Deferred<int> cancelled = net::defer_to_thread(loop.reactor, [] { return 1; });
-  cancelled.cancel();
-  const Result<int> answer = outcome(loop, std::move(cancelled));
-  if (!answer) CHECK(net::is_cancelled(answer.error()));  // or it had begun
-}
-
-TEST_CASE("pool: work of many threads and posts to the loop at once") {
-  Loop loop;
-  int posted = 0;
-  std::vector<Deferred<int>> all;
-  for (int i = 0; i < 200; ++i) {
-    all.push_back(net::defer_to_thread(loop.reactor, [&loop, &posted] {
-      for (int j = 0; j < 20; ++j) loop.reactor.post([&posted] { ++posted; });
-      return 1;
-    }));
-  }
-  const auto answers = outcome(loop, net::gather(std::move(all)));
-  CHECK(answers->size() == 200);
-  CHECK(loop.turn_until([&] { return posted == 4000; }));
-}
 
 TEST_CASE("process: its output, its errors and its exit code") {
   Loop loop;

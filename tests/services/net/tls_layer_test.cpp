@@ -54,7 +54,8 @@ struct Meeting {
 TEST_CASE("tls: bytes go both ways however the records are cut, and the end is told") {
   Meeting meeting;
   const std::string text = numbered_bytes(40'000);  // more than two records
-  for (const std::size_t piece : {1, 2, 3, 5, 7, 16, 64, 100, 500, 1'000, 4'096, 16'384, 16'385, 1'000'000}) {
+  for (const std::size_t piece :
+       {1U, 2U, 3U, 5U, 7U, 16U, 64U, 100U, 500U, 1'000U, 4'096U, 16'384U, 16'385U, 1'000'000U}) {
     CAPTURE(piece);
     Meeting one;
     one.meet(piece);

@@ -122,7 +122,7 @@ TEST_CASE("chargen: a datagram's answer is never longer than the datagram") {
   Loop loop;
   const std::unique_ptr<Service> service = make_service(chargen_kind(), {{"udp_answers", "1000"}});
   DatagramClient client(loop, *service);
-  for (const std::size_t size : {0, 1, 73, 74, 75, 511, 512, 513, 65'507}) {
+  for (const std::size_t size : {0U, 1U, 73U, 74U, 75U, 511U, 512U, 513U, 65'507U}) {
     CAPTURE(size);
     const std::string answer = client.ask(std::string(size, 'x'));
     CHECK(answer.size() == std::min(size, kChargenDatagramBytesMax));

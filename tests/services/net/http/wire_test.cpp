@@ -1,10 +1,8 @@
 // HTTP over real sockets: our server with curl, Python's http.client and our own client.
 #include <doctest/doctest.h>
 
-#include <future>
-#include <optional>
+#include <cstdlib>
 #include <string>
-#include <thread>
 
 #include <unistd.h>
 
@@ -20,33 +18,12 @@ using namespace tap::tests;
 
 namespace {
 
-/// An HttpPeer with a loop and a thread of its own.
+/// An HttpPeer in a process of its own.
 class Running {
  public:
-  explicit Running(const net::HttpServerLimits& limits = {}) {
-    std::promise<std::uint16_t> port;
-    std::future<std::uint16_t> told = port.get_future();
-    thread_ = std::thread([this, limits, &port] {
-      net::Reactor reactor(log_);
-      HttpPeer peer(reactor, limits);
-      {
-        Result<net::Endpoint> endpoint = net::parse_endpoint("tcp:0:interface=127.0.0.1");
-        Result<net::BoundEndpoint> bound = net::bind_endpoint(*endpoint, std::nullopt);
-        net::Listener listener(reactor, peer, "peer", {});
-        const std::uint16_t number = port_of(bound->fd.get());
-        TAP_ASSERT(listener.listen(std::move(bound->fd), net::StreamKind::tcp, endpoint->backlog).ok());
-        reactor_ = &reactor;
-        port.set_value(number);
-        reactor.run();
-      }
-    });
-    port_ = told.get();
-  }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-  ~Running() {
-    reactor_->post([this] { reactor_->stop(); });
-    thread_.join();
+  Running() : process_({program("../tests/http_peer")}, "/") {
+    port_ = static_cast<std::uint16_t>(std::strtoul(process_.read_line().c_str(), nullptr, 10));
+    REQUIRE(port_ != 0);
   }
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
@@ -55,10 +32,8 @@ class Running {
   }
 
  private:
-  testing::RecordingLog log_;
-  net::Reactor* reactor_ = nullptr;
+  Process process_;
   std::uint16_t port_ = 0;
-  std::thread thread_;
 };
 
 Ended curl(const std::vector<std::string>& options) {
