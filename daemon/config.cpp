@@ -50,6 +50,20 @@ std::optional<std::string> scalar_text(const toml::node& node) {
   return std::nullopt;
 }
 
+/// An array of strings as an option's list is kept, a line each; one string is a list too.
+std::optional<std::string> list_text(const toml::node& node) {
+  if (const auto* text = node.as_string()) return text->get();
+  const toml::array* array = node.as_array();
+  if (array == nullptr) return std::nullopt;
+  std::string lines;
+  for (const toml::node& item : *array) {
+    const auto* text = item.as_string();
+    if (text == nullptr || text->get().find('\n') != std::string::npos) return std::nullopt;
+    lines += (lines.empty() ? "" : "\n") + text->get();
+  }
+  return lines;
+}
+
 class Reader {
  public:
   Reader(ConfigReading& reading, const std::string& file, const services::Registry& kinds, const ConfigPlugins& plugins,
@@ -206,6 +220,7 @@ class Reader {
                with_limits({"name", "kind", "listen", "durability", "max_connections", "idle_timeout", "options"},
                            services::service_limits()),
                "in [[service]]");
+    const std::size_t problems_before = reading_.problems.size();
     state::ServiceDefinition service;
     read_name(table, service);
     const services::Kind* kind = read_kind(table, service);
@@ -222,10 +237,11 @@ class Reader {
       if (number == nullptr || number->get() < 1) problem(*node, "'max_connections' is a whole number above 0");
       else service.connections_max = static_cast<std::uint64_t>(number->get());
     }
-    if (const toml::node* node = table.get("options")) {
-      if (const toml::table* options = node->as_table()) read_options(*options, kind, service);
-      else problem(*node, "'options' is a table: write [service.options]");
-    }
+    const toml::node* options = table.get("options");
+    if (options == nullptr) need_options(table, nullptr, kind);
+    else if (const toml::table* as_table = options->as_table()) read_options(*as_table, kind, service);
+    else problem(*options, "'options' is a table: write [service.options]");
+    if (reading_.problems.size() == problems_before) check_together(table, kind, service);
     reading_.definition.services.push_back(std::move(service));
   }
 
@@ -312,12 +328,35 @@ class Reader {
     for (const auto& [key, value] : table) {
       const services::OptionSpec* spec = kind->find_option(key.str());
       if (spec == nullptr) continue;
-      const auto given = scalar_text(value);
+      const auto given = spec->type == services::OptionSpec::Type::list ? list_text(value) : scalar_text(value);
       const Result<std::string> canonical =
           given ? spec->canonical(*given) : Result<std::string>(Error{Fault::config, "it is " + type_of(value)});
       if (canonical) service.options[spec->name] = *canonical;
       else problem(value, "'" + spec->name + "': " + canonical.error().message);
     }
+    need_options(table, &table, kind);
+  }
+
+  /// Those that have no default. `where`: what is pointed at when one is missing.
+  void need_options(const toml::node& where, const toml::table* options, const services::Kind* kind) {
+    if (kind == nullptr) return;
+    for (const services::OptionSpec& spec : kind->options) {
+      if (!spec.required || (options != nullptr && options->contains(spec.name))) continue;
+      problem(where, "the kind '" + kind->name + "' needs the option '" + spec.name + "': " + spec.doc);
+    }
+  }
+
+  void check_together(const toml::table& table, const services::Kind* kind, const state::ServiceDefinition& service) {
+    if (kind == nullptr || !kind->check_together) return;
+    const Result<services::Options> options = kind->check(service.options);
+    if (!options) return;
+    const auto wrong = kind->check_together(*options, service.listen);
+    if (!wrong) return;
+    const toml::node* at = table.at_path("options").node();
+    if (at != nullptr && at->as_table() != nullptr && at->as_table()->contains(wrong->option)) {
+      at = at->as_table()->get(wrong->option);
+    }
+    problem(at == nullptr ? table : *at, "'" + wrong->option + "': " + wrong->message);
   }
 
   /// By place: tables are walked by key, people read from top to bottom.

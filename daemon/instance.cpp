@@ -222,6 +222,7 @@ WorkerPlan Instance::plan() const {
     PlannedSocket socket;
     socket.service = bound.service;
     socket.text = bound.endpoint.text;
+    socket.endpoint = bound.endpoint.endpoint.text;
     socket.fd = bound.endpoint.fd.get();
     socket.tcp = !bound.endpoint.is_local();
     const net::Endpoint& endpoint = bound.endpoint.endpoint;
@@ -242,6 +243,7 @@ WorkerPlan Instance::plan() const {
   plan.uid = identity_ ? identity_->uid : 0;
   plan.gid = identity_ ? identity_->gid : 0;
   plan.chroot = options_.chroot;
+  plan.start_dir = options_.start_dir;
   plan.log_target = static_cast<std::uint8_t>(log_plan_.target);
   plan.syslog_ident = log_plan_.syslog_ident;
   plan.log_level = log_plan_.level;

@@ -11,7 +11,7 @@ namespace tap::daemon {
 
 template <class Archive>
 void PlannedSocket::serialize(Archive& archive) {
-  archive(service, text, fd, tcp, backlog, datagram, proxied, encrypted);
+  archive(service, text, endpoint, fd, tcp, backlog, datagram, proxied, encrypted);
   auto verify = static_cast<std::uint8_t>(tls.client_verify);
   archive(tls.private_key, tls.certificate, tls.extra_chain, tls.client_ca, verify, tls.alpn, tls.sni_directory);
   tls.client_verify = static_cast<net::TlsServerSettings::ClientVerify>(verify);
@@ -28,7 +28,7 @@ void WorkerPlan::serialize(Archive& stream, std::uint32_t /*version*/) {
   stream(schema);
   definition = std::move(schema.value);
   stream(sockets, plugins, store_fd, lock_fd, channel_fd, log_fd, save, archive, change_identity, uid, gid, chroot,
-         log_target, syslog_ident, log_level, keeper_pid);
+         start_dir, log_target, syslog_ident, log_level, keeper_pid);
 }
 
 LogPlan WorkerPlan::log() const {

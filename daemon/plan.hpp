@@ -19,6 +19,7 @@ namespace tap::daemon {
 struct PlannedSocket {
   std::string service;
   std::string text;
+  std::string endpoint;  ///< as it was written
   std::int32_t fd = -1;  ///< -1: standard input and output
   bool tcp = true;
   std::int32_t backlog = 0;
@@ -41,7 +42,7 @@ struct PlannedPlugin {
 };
 
 struct WorkerPlan {
-  static constexpr std::uint32_t kSchemaVersion = 2;
+  static constexpr std::uint32_t kSchemaVersion = 3;
 
   state::Definition definition;
   std::vector<PlannedSocket> sockets;
@@ -56,6 +57,7 @@ struct WorkerPlan {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::string chroot;
+  std::string start_dir;  ///< where relative paths in the services' options begin
   std::uint8_t log_target = 0;
   std::string syslog_ident;
   std::string log_level;

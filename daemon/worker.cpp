@@ -110,7 +110,7 @@ Result<void> Worker::load() {
 Result<void> Worker::recover() {
   if (Result<void> loaded = load(); !loaded) return loaded;
   Result<std::unique_ptr<services::Application>> made =
-      services::Application::create(plan_.definition, kinds_, *reactor_);
+      services::Application::create(plan_.definition, kinds_, *reactor_, plan_.start_dir);
   if (!made) return std::move(made).error();
   application_ = std::move(made).value();
   if (stored_) {
@@ -283,7 +283,7 @@ Result<void> Worker::open_ports() {
     const PlannedSocket& planned = plan_.sockets[i];
     const net::StreamKind kind = planned.tcp ? net::StreamKind::tcp : net::StreamKind::unix_socket;
     sockets.push_back({planned.service, Fd(planned.fd), kind, planned.backlog, planned.text, planned.datagram,
-                       planned.proxied, std::move(keys_[i])});
+                       planned.proxied, std::move(keys_[i]), planned.endpoint});
   }
   application_->when_stdio_ends([this] { stop(false); });
   return application_->start(std::move(sockets));

@@ -42,7 +42,7 @@ Application::Application(state::Definition definition, net::Reactor& reactor)
 Application::~Application() { stop(); }
 
 Result<std::unique_ptr<Application>> Application::create(state::Definition definition, const Registry& kinds,
-                                                         net::Reactor& reactor) {
+                                                         net::Reactor& reactor, const std::string& directory) {
   std::unique_ptr<Application> application(new Application(std::move(definition), reactor));
   if (const std::uint64_t bytes = limit_of(application->definition_.limits, "memory_budget"); bytes != 0) {
     application->budget_ = std::make_unique<net::MemoryBudget>(reactor, static_cast<std::size_t>(bytes));
@@ -50,9 +50,10 @@ Result<std::unique_ptr<Application>> Application::create(state::Definition defin
   for (const state::ServiceDefinition& service : application->definition_.services) {
     const Kind* kind = kinds.find(service.kind);
     if (kind == nullptr) return Error{Fault::config, "service '" + service.name + "': " + kinds.unknown(service.kind)};
-    Result<Options> options = kind->check(service.options);
+    Result<Options> options = kind->check(service.options, service.listen);
     if (!options) return std::move(options.error()).with("service '" + service.name + "'");
     options->set_durability(durability_of(application->definition_, service));
+    options->set_directory(directory);
     Running running;
     running.name = service.name;
     running.number = static_cast<std::uint16_t>(application->running_.size());
@@ -214,7 +215,7 @@ Result<void> Application::start(std::vector<ServiceSocket> sockets) {
 
 /// What makes the protocols of this socket's connections: the service, behind what its endpoint puts before it.
 net::Factory& Application::layered(Running& running, ServiceSocket& socket) {
-  net::Factory* outermost = running.service.get();
+  net::Factory* outermost = &running.service->factory_for(socket.endpoint);
   const auto put_before = [&](std::unique_ptr<net::Factory> layer) {
     outermost = layer.get();
     running.layers.push_back(std::move(layer));
@@ -264,7 +265,7 @@ Result<void> Application::open_stdio(Running& running, const net::ListenerLimits
   Result<Fd> end = running.bridge->open(STDIN_FILENO, STDOUT_FILENO);
   if (!end) return std::move(end).error();
   running.stdio =
-      std::make_unique<net::ConnectionSet>(reactor_, *running.service, running.name, limits, gate_of(running));
+      std::make_unique<net::ConnectionSet>(reactor_, running.service->factory_for("stdio:"), running.name, limits, gate_of(running));
   running.stdio->share(shared_limits(running));
   if (Result<void> adopted = running.stdio->adopt(std::move(end).value(), net::StreamKind::unix_socket); !adopted) {
     return adopted;

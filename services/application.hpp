@@ -30,6 +30,7 @@ struct ServiceSocket {
   bool datagram = false;  ///< `kind` and `backlog` mean nothing then
   bool proxied = false;                          ///< each connection begins with a PROXY header
   std::unique_ptr<net::TlsServer> tls = nullptr;  ///< its keys; nullptr: plain
+  std::string endpoint = {};  ///< as it was written, "tcp:8888"
 };
 
 /// A first archive for a definition: new lineage, generation 1, every state as nothing has happened to it.
@@ -41,9 +42,11 @@ struct ServiceSocket {
 /// Order:    create -> restore -> (replay) -> settle -> (journal) -> start -> (serving) -> drain -> stop -> collect.
 class Application : public state::ReplaySink {
  public:
-  /// Makes the services. Errors: config, for an unknown kind or a wrong option.
+  /// Makes the services. `directory`: where relative paths in their options begin. Errors: config, for an unknown kind or
+  /// a wrong option.
   [[nodiscard]] static Result<std::unique_ptr<Application>> create(state::Definition definition, const Registry& kinds,
-                                                                   net::Reactor& reactor);
+                                                                   net::Reactor& reactor,
+                                                                   const std::string& directory = {});
   ~Application() override;
 
   /// Gives each service its state. Sections of services that are not defined are left alone: collect() keeps them.

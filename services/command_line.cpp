@@ -71,7 +71,7 @@ Result<state::ServiceDefinition> make_service(const Kind& kind, const ServiceArg
     if (*value != 0) service.limits[name] = *value;
   }
   if (Result<void> together = check_limits_together(service.limits); !together) return usage(together.error().message);
-  if (Result<Options> options = kind.check(arguments.options); !options) {
+  if (Result<Options> options = kind.check(arguments.options, service.listen); !options) {
     return usage("--" + options.error().message);
   }
   if (Result<void> durability = check_durability(arguments.durability); !durability) {
@@ -123,11 +123,16 @@ void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into
           ->group("Options of " + kind->name);
       continue;
     }
-    app.add_option_function<std::string>(
-           option_names(spec.name), [&into, name = spec.name](const std::string& text) { into.options[name] = text; },
-           spec.doc + " (" + spec.default_value + ")")
-        ->type_name(spec.value_hint())
-        ->group("Options of " + kind->name);
+    const std::string by_default = spec.required ? " (required; such as " + spec.default_value + ")" : " (" + spec.default_value + ")";
+    CLI::Option* option = app.add_option_function<std::string>(
+        option_names(spec.name),
+        [&into, name = spec.name, list = spec.type == OptionSpec::Type::list](const std::string& text) {
+          std::string& value = into.options[name];
+          value = list && !value.empty() ? value + "\n" + text : text;
+        },
+        spec.doc + (spec.type == OptionSpec::Type::list ? "" : by_default));
+    option->type_name(spec.value_hint())->group("Options of " + kind->name);
+    if (spec.type == OptionSpec::Type::list) option->trigger_on_parse();
   }
 }
 

@@ -25,14 +25,32 @@ std::string OptionSpec::value_hint() const {
       return "duration";
     case Type::size:
       return "size";
+    case Type::list:
+      return "text, repeatable";
   }
   return "";
 }
+
+namespace {
+
+/// The values of a list, which are kept a line each.
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return lines;
+}
+
+}  // namespace
 
 Result<std::string> OptionSpec::canonical(const std::string& text) const {
   const auto wrong = [&](const std::string& wanted) { return Error{Fault::config, "'" + text + "' is not " + wanted}; };
   switch (type) {
     case Type::text:
+    case Type::list:
       break;
     case Type::choice:
       if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
@@ -52,6 +70,13 @@ Result<std::string> OptionSpec::canonical(const std::string& text) const {
       if (!parse_size_bytes(text)) return wrong("a size such as 64KiB or a number of bytes");
       break;
   }
+  if (required && text.empty()) return Error{Fault::config, "it is empty"};
+  if (check) {
+    const std::vector<std::string> values = type == Type::list ? lines_of(text) : std::vector<std::string>{text};
+    for (const std::string& value : values) {
+      if (Result<void> checked = check(value); !checked) return std::move(checked).error();
+    }
+  }
   return text;
 }
 
@@ -69,6 +94,14 @@ std::uint64_t Options::duration_ms(const std::string& name) const { return parse
 
 std::uint64_t Options::size_bytes(const std::string& name) const { return parse_size_bytes(text(name)).value_or(0); }
 
+std::vector<std::string> Options::list(const std::string& name) const { return lines_of(text(name)); }
+
+std::string Options::path(const std::string& name) const {
+  const std::string& given = text(name);
+  if (given.empty() || given.front() == '/' || directory_.empty()) return given;
+  return directory_ + "/" + given;
+}
+
 const OptionSpec* Kind::find_option(std::string_view option) const {
   const auto found =
       std::find_if(options.begin(), options.end(), [&](const OptionSpec& spec) { return spec.name == option; });
@@ -79,7 +112,7 @@ Result<Options> Kind::check(const std::map<std::string, std::string>& given) con
   std::map<std::string, std::string> values;
   std::vector<std::string> names;
   for (const OptionSpec& spec : options) {
-    values[spec.name] = spec.default_value;
+    values[spec.name] = spec.required ? "" : spec.default_value;
     names.push_back(spec.name);
   }
   for (const auto& [option, text] : given) {
@@ -92,7 +125,20 @@ Result<Options> Kind::check(const std::map<std::string, std::string>& given) con
     if (!value) return std::move(value.error()).with(option);
     values[option] = std::move(value).value();
   }
+  for (const OptionSpec& spec : options) {
+    if (spec.required && !given.contains(spec.name))
+      return Error{Fault::config, spec.name + " is missing: " + spec.doc};
+  }
   return Options(std::move(values));
+}
+
+Result<Options> Kind::check(const std::map<std::string, std::string>& given,
+                            const std::vector<std::string>& listen) const {
+  Result<Options> checked = check(given);
+  if (!checked || !check_together) return checked;
+  const std::optional<OptionProblem> problem = check_together(*checked, listen);
+  if (problem) return Error{Fault::config, problem->option + ": " + problem->message};
+  return checked;
 }
 
 Result<void> Registry::add(std::vector<Kind> kinds) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,13 +21,17 @@ namespace tap::services {
 
 /// One option of a kind: a key of [service.options] and a long option of the command line.
 struct OptionSpec {
-  enum class Type { text, choice, boolean, count, duration, size };
+  /// list: an array of strings in a config, repeatable on the command line; its values are kept a line each.
+  enum class Type { text, choice, boolean, count, duration, size, list };
 
   std::string name;  ///< with underscores; the command line takes dashes too
   Type type = Type::text;
   std::vector<std::string> choices;  ///< for Type::choice
-  std::string default_value;
-  std::string doc;  ///< one sentence
+  std::string default_value;         ///< of a required one: an example
+  std::string doc;                   ///< one sentence
+  bool required = false;             ///< it has to be given
+  /// What the type does not say of a value: of a list, of each. Errors: config, a sentence without the option's name.
+  std::function<Result<void>(const std::string&)> check = nullptr;
 
   /// The value as it is stored. Errors: config, a sentence without the option's name.
   [[nodiscard]] Result<std::string> canonical(const std::string& text) const;
@@ -44,6 +49,13 @@ class Options {
   [[nodiscard]] std::uint64_t count(const std::string& name) const;
   [[nodiscard]] std::uint64_t duration_ms(const std::string& name) const;
   [[nodiscard]] std::uint64_t size_bytes(const std::string& name) const;
+  [[nodiscard]] std::vector<std::string> list(const std::string& name) const;
+  /// A file or a directory: a relative one is taken from directory(). An empty text stays empty.
+  [[nodiscard]] std::string path(const std::string& name) const;
+
+  /// Where relative paths begin: the directory that the program was started in, absolute; empty: the present one.
+  [[nodiscard]] const std::string& directory() const { return directory_; }
+  void set_directory(const std::string& directory) { directory_ = directory; }
 
   /// What was promised of the service's state: a kind that can_reserve behaves by it.
   [[nodiscard]] const Durability& durability() const { return durability_; }
@@ -52,6 +64,13 @@ class Options {
  private:
   std::map<std::string, std::string> values_;
   Durability durability_;
+  std::string directory_;
+};
+
+/// What is wrong with an option that looks right by itself.
+struct OptionProblem {
+  std::string option;
+  std::string message;  ///< a sentence without the option's name
 };
 
 struct Kind {
@@ -62,10 +81,16 @@ struct Kind {
   bool can_reserve = false;                 ///< it counts, and understands durability 'reserve'
   bool speaks_datagrams = false;            ///< its service has build_datagram_protocol(): `udp:` endpoints are for it
   std::function<std::unique_ptr<Service>(const Options&)> create;
+  /// Whether checked options go together, and with the endpoints as they were written; nullptr: they always do.
+  std::function<std::optional<OptionProblem>(const Options&, const std::vector<std::string>& listen)> check_together =
+      nullptr;
 
   [[nodiscard]] const OptionSpec* find_option(std::string_view option) const;
-  /// Errors: config, one sentence for the first option that is unknown or wrong.
+  /// Errors: config, one sentence for the first option that is unknown, wrong or missing.
   [[nodiscard]] Result<Options> check(const std::map<std::string, std::string>& given) const;
+  /// As check(), and whether they go with the endpoints.
+  [[nodiscard]] Result<Options> check(const std::map<std::string, std::string>& given,
+                                      const std::vector<std::string>& listen) const;
 };
 
 /// The kinds of this program. Lifetime: outlives every application made with it.

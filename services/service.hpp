@@ -21,6 +21,13 @@ class Service : public net::Factory {
   /// Where its state lives; nullptr when it has none.
   [[nodiscard]] virtual StatePort* state() { return nullptr; }
 
+  /// What makes the protocols of one of its endpoints, for services that speak otherwise there; `endpoint` as it was
+  /// written. Asked when the port opens, after start(). Lifetime: the service's.
+  [[nodiscard]] virtual net::Factory& factory_for(const std::string& endpoint) {
+    (void)endpoint;
+    return *this;
+  }
+
   /// For each `udp:` endpoint one. A kind that says that it speaks datagrams makes one; nullptr: it does not.
   [[nodiscard]] virtual std::unique_ptr<net::DatagramProtocol> build_datagram_protocol() { return nullptr; }
 

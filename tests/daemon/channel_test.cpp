@@ -53,7 +53,7 @@ WorkerPlan full_plan() {
   service.listen = {"tcp:0", "stdio:"};
   service.options = {{"framing", "line"}};
   plan.definition.services = {service};
-  plan.sockets = {{"fib", "tcp:127.0.0.1:40123", 11, true, 511}, {"fib", "stdio:", -1, false, 0}};
+  plan.sockets = {{"fib", "tcp:127.0.0.1:40123", "tcp:0", 11, true, 511}, {"fib", "stdio:", "stdio:", -1, false, 0}};
   plan.store_fd = 7;
   plan.lock_fd = 8;
   plan.channel_fd = 9;
@@ -64,6 +64,7 @@ WorkerPlan full_plan() {
   plan.uid = 4'294'967'294;
   plan.gid = 100;
   plan.chroot = "/srv/jail";
+  plan.start_dir = "/home/me";
   plan.log_target = static_cast<std::uint8_t>(LogPlan::Target::journal);
   plan.syslog_ident = "shop";
   plan.log_level = "debug";
@@ -182,6 +183,7 @@ TEST_CASE("plan: everything in it comes through the memory file, as often as it 
     REQUIRE(read->sockets.size() == 2);
     CHECK(read->sockets[0].service == "fib");
     CHECK(read->sockets[0].text == "tcp:127.0.0.1:40123");
+    CHECK(read->sockets[0].endpoint == "tcp:0");
     CHECK(read->sockets[0].fd == 11);
     CHECK(read->sockets[0].tcp);
     CHECK(read->sockets[0].backlog == 511);
@@ -195,6 +197,7 @@ TEST_CASE("plan: everything in it comes through the memory file, as often as it 
     CHECK(read->uid == plan.uid);
     CHECK(read->gid == plan.gid);
     CHECK(read->chroot == plan.chroot);
+    CHECK(read->start_dir == plan.start_dir);
     CHECK(read->keeper_pid == 4242);
     CHECK(read->log().target == LogPlan::Target::journal);
     CHECK(read->log().syslog_ident == "shop");

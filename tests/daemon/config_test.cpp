@@ -241,3 +241,28 @@ TEST_CASE("config: a udp endpoint for a kind that speaks no datagrams is told at
   CHECK(problems_of(begin + "kind = \"fibonacci\"\nlisten = [\"tcp:7000\", \"udp:7000\"]\n") ==
         "4:23: endpoint 'udp:7000': the kind 'fibonacci' does not speak datagrams; give it tcp: or unix: endpoints");
 }
+
+namespace {
+
+std::string strict_with(const std::string& rest) {
+  return problems_of("[[service]]\nname = \"a\"\nkind = \"strict\"\nlisten = [\"tcp:1\", \"tcp:2\"]\n" + rest);
+}
+
+}  // namespace
+
+TEST_CASE("config: an option that has to be given is missed where it should stand") {
+  CHECK(strict_with("") == "1:1: the kind 'strict' needs the option 'root': what to serve");
+  CHECK(strict_with("[service.options]\n") == "5:1: the kind 'strict' needs the option 'root': what to serve");
+  CHECK(strict_with("[service.options]\nroot = \"\"\n") == "6:8: 'root': it is empty");
+  CHECK(strict_with("[service.options]\nroot = \"x\"\n").empty());
+}
+
+TEST_CASE("config: a list is an array of strings, and what does not go with the endpoints is told at its place") {
+  const std::string root = "[service.options]\nroot = \"x\"\n";
+  CHECK(strict_with(root + "names = [\"tcp:2\", \"tcp:1\"]\n").empty());
+  CHECK(strict_with(root + "names = \"tcp:2\"\n").empty());
+  CHECK(strict_with(root + "names = []\n").empty());
+  CHECK(strict_with(root + "names = [\"tcp:2\", \"tcp:3\"]\n") == "7:9: 'names': tcp:3 is not listened on");
+  CHECK(strict_with(root + "names = [2]\n") == "7:9: 'names': it is an array");
+  CHECK(strict_with(root + "names = 2\n") == "7:9: 'names': it is a whole number");
+}

@@ -408,3 +408,67 @@ TEST_CASE("application: standard streams without a protocol are a failed start, 
   stdio.restore();
   CHECK(!started);
 }
+
+namespace {
+
+/// Speaks otherwise at one endpoint.
+class TwoFaces final : public Service {
+ public:
+  [[nodiscard]] std::unique_ptr<net::Protocol> build_protocol() override { return std::make_unique<Says>("front"); }
+  [[nodiscard]] net::Factory& factory_for(const std::string& endpoint) override {
+    asked.push_back(endpoint);
+    return endpoint == "tcp:0:special" ? back_ : static_cast<net::Factory&>(*this);
+  }
+  static inline std::vector<std::string> asked;
+
+ private:
+  class Says final : public net::Protocol {
+   public:
+    explicit Says(std::string text) : text_(std::move(text)) {}
+    void connection_made() override {
+      transport().write(text_);
+      transport().lose_connection();
+    }
+    void data_received(std::string_view /*data*/) override {}
+
+   private:
+    std::string text_;
+  };
+  class Back final : public net::Factory {
+   public:
+    [[nodiscard]] std::unique_ptr<net::Protocol> build_protocol() override { return std::make_unique<Says>("back"); }
+  };
+  Back back_;
+};
+
+}  // namespace
+
+TEST_CASE("application: a service may speak otherwise at one of its endpoints") {
+  Loop loop;
+  Kind kind;
+  kind.name = "faces";
+  kind.create = [](const Options&) { return std::make_unique<TwoFaces>(); };
+  const Registry kinds({kind});
+  state::Definition definition;
+  definition.name = "Test";
+  definition.services = {{}};
+  definition.services[0].name = definition.services[0].kind = "faces";
+  Result<std::unique_ptr<Application>> made = Application::create(definition, kinds, loop.reactor);
+  REQUIRE(made.ok());
+  std::uint16_t ports[2] = {0, 0};
+  std::vector<ServiceSocket> sockets;
+  for (std::uint16_t& port : ports) sockets.push_back(bind_for("faces", port));
+  sockets[0].endpoint = "tcp:0";
+  sockets[1].endpoint = "tcp:0:special";
+  REQUIRE((*made)->start(std::move(sockets)).ok());
+  CHECK(TwoFaces::asked == std::vector<std::string>{"tcp:0", "tcp:0:special"});
+  Peer front = Peer::tcp(ports[0]);
+  Peer back = Peer::tcp(ports[1]);
+  CHECK(loop.turn_until([&] {
+    front.read_now();
+    back.read_now();
+    return front.ended() && back.ended();
+  }));
+  CHECK(front.received() == "front");
+  CHECK(back.received() == "back");
+}

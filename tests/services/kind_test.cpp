@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <map>
 #include <string>
@@ -70,6 +71,7 @@ TEST_CASE("option: the hint for the help says what to write") {
   CHECK(spec_of(Type::count).value_hint() == "number");
   CHECK(spec_of(Type::duration).value_hint() == "duration");
   CHECK(spec_of(Type::size).value_hint() == "size");
+  CHECK(spec_of(Type::list).value_hint() == "text, repeatable");
 }
 
 TEST_CASE("kind: what is not given has its default, what is given counts") {
@@ -104,6 +106,62 @@ TEST_CASE("kind: an unknown option and a wrong value are named") {
   CHECK(wrong.error().message == "limit: 'many' is not a whole number");
 }
 
+namespace {
+
+/// A kind with an option that has to be given, a list, and a rule for both.
+Kind strict_kind() {
+  Kind kind;
+  kind.name = "strict";
+  kind.options = {{"root", Type::text, {}, "/srv", "what to serve", true},
+                  {"names", Type::list, {}, "", "which", false, [](const std::string& name) -> Result<void> {
+                     if (name == "bad") return Error{Fault::config, "'bad' is no name"};
+                     return {};
+                   }}};
+  kind.check_together = [](const Options& options, const std::vector<std::string>& listen) -> std::optional<OptionProblem> {
+    for (const std::string& name : options.list("names")) {
+      if (std::find(listen.begin(), listen.end(), name) == listen.end()) return OptionProblem{"names", name + " is nowhere"};
+    }
+    return std::nullopt;
+  };
+  return kind;
+}
+
+std::string refusal(const Kind& kind, const std::map<std::string, std::string>& given,
+                    const std::vector<std::string>& listen) {
+  const Result<Options> options = kind.check(given, listen);
+  return options.ok() ? "accepted" : options.error().message;
+}
+
+}  // namespace
+
+TEST_CASE("kind: an option that has to be given is missed, also when it is given empty") {
+  CHECK(refusal(strict_kind(), {}, {}) == "root is missing: what to serve");
+  CHECK(refusal(strict_kind(), {{"root", ""}}, {}) == "root: it is empty");
+  CHECK(refusal(strict_kind(), {{"root", "x"}}, {}) == "accepted");
+}
+
+TEST_CASE("kind: the values of a list are looked at one by one, and all options with the endpoints") {
+  const Result<Options> options = strict_kind().check({{"root", "x"}, {"names", "one\ntwo"}});
+  REQUIRE(options.ok());
+  CHECK(options->list("names") == std::vector<std::string>{"one", "two"});
+  CHECK(strict_kind().check({{"root", "x"}})->list("names").empty());
+  CHECK(refusal(strict_kind(), {{"root", "x"}, {"names", "one\nbad"}}, {"one", "bad"}) == "names: 'bad' is no name");
+  CHECK(refusal(strict_kind(), {{"root", "x"}, {"names", "one\ntwo"}}, {"one"}) == "names: two is nowhere");
+  CHECK(refusal(strict_kind(), {{"root", "x"}, {"names", "one\ntwo"}}, {"two", "one"}) == "accepted");
+}
+
+TEST_CASE("kind: relative paths begin where the program was started") {
+  Result<Options> options = strict_kind().check({{"root", "www"}});
+  REQUIRE(options.ok());
+  CHECK(options->path("root") == "www");
+  options->set_directory("/home/me");
+  CHECK(options->path("root") == "/home/me/www");
+  options = strict_kind().check({{"root", "/www"}});
+  options->set_directory("/home/me");
+  CHECK(options->path("root") == "/www");
+  CHECK(options->path("names").empty());
+}
+
 TEST_CASE("kind: asking for an option that it does not have is a bug") {
   const tests::ChildEnd end = tests::in_child([] { (void)full_kind().check({})->text("nonsense"); });
   CHECK(end.signal == SIGABRT);
@@ -133,7 +191,11 @@ TEST_CASE("standard kinds: each has a name, a sentence, sound defaults, and can 
       CHECK(!spec.doc.empty());
       CHECK(spec.name.find('-') == std::string::npos);
     }
-    const Result<Options> options = kind.check({});
+    std::map<std::string, std::string> needed;
+    for (const OptionSpec& spec : kind.options) {
+      if (spec.required) needed[spec.name] = spec.default_value;
+    }
+    const Result<Options> options = kind.check(needed);
     REQUIRE(options.ok());
     const std::unique_ptr<Service> service = kind.create(*options);
     REQUIRE(service != nullptr);
