@@ -30,6 +30,8 @@ std::string page_text(int status, std::string_view subject, std::string_view rea
 void answer_with_page(net::HttpAnswer& answer, int status, std::string_view subject, std::string_view reason) {
   net::HttpAnswerHead head(status, "text/html; charset=utf-8");
   head.add("Cache-Control", "no-store");
+  // Who means a request otherwise than we do means the bytes behind it otherwise too.
+  if (status == 400) head.close();
   answer.send(head, page_text(status, subject, reason));
 }
 

@@ -147,15 +147,17 @@ class RulesReader {
     const Things block = read_things(table, "block");
     const Things allow = read_things(table, "allow");
     RuleSet::Firsts says;
-    bool anything = false;
+    const auto says_something = [&](const char* key) {
+      const toml::node* node = table.get(key);
+      return node != nullptr && (!node->is_array() || !node->as_array()->empty());
+    };
     for (std::size_t thing = 0; thing < kBlockables; ++thing) {
-      anything |= block[thing] || allow[thing];
       if (block[thing] && allow[thing]) {
         problem(table, "this rule both blocks and allows " + std::string(kBlockableNames[thing]));
       }
       if (block[thing] || allow[thing]) says.take(thing, place, block[thing]);
     }
-    if (!anything) problem(table, "this rule neither blocks nor allows anything");
+    if (!says_something("block") && !says_something("allow")) problem(table, "this rule neither blocks nor allows anything");
     if (table.get("hosts") == nullptr) problem(table, "this rule has no 'hosts'");
     each_string(table, "hosts", [&](const std::string& text, const toml::node& node) { add_host(text, says, node); });
   }
