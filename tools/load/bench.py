@@ -19,11 +19,12 @@ import sys
 import threading
 import time
 
+from proxy import proxy
 from rig import ROOT, STOP_TIMEOUT_S, RedisServer, Rig, Server, Total, Trouble, compare, scratch
 
 LISTEN = ["--listen", "tcp:0:interface=127.0.0.1"]
 QUIET = ["--log-level", "warning"]
-ROUNDS = {"durable": 7, "echo": 9, "fibonacci": 5, "memory": 5, "start": 21, "sync": 5}
+ROUNDS = {"durable": 7, "echo": 9, "fibonacci": 5, "memory": 5, "proxy": 5, "start": 21, "sync": 5}
 ROUNDS_MIN = 5  # fewer are only for trying the bench itself
 
 ECHO_SLICES = 16  # of one round, per server
@@ -449,7 +450,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
     parser.add_argument("what", choices=ROUNDS, help="durable: every reply synced, against Redis; echo: against a raw epoll server; fibonacci: against "
                         "Twisted; "
-                        "memory: idle, and per connection; start: from exec to the first answer; "
+                        "memory: idle, and per connection; proxy: the filter-proxy, against privoxy and HAProxy; start: from exec to the first answer; "
                         "sync: the journal synced in the loop and in a thread")
     parser.add_argument("--rounds", type=int, help="default: " + ", ".join(f"{what} {rounds}" for what, rounds in ROUNDS.items()))
     parser.add_argument("--seconds", type=float, default=ECHO_SLICE_S,
@@ -478,7 +479,7 @@ def main():
     rig.check_binaries()
     if os.getloadavg()[0] > 0.7:
         print(f"note: the machine is busy (load {os.getloadavg()[0]:.1f}), the numbers will scatter")
-    {"durable": durable, "echo": echo, "fibonacci": fibonacci, "memory": memory, "start": start, "sync": sync}[options.what](rig, options)
+    {"durable": durable, "echo": echo, "fibonacci": fibonacci, "memory": memory, "proxy": proxy, "start": start, "sync": sync}[options.what](rig, options)
     if rig.missed:
         print(f"missed: {'; '.join(rig.missed)}")
     return 1 if rig.missed and options.must_reach else 0

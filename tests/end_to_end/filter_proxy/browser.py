@@ -98,6 +98,7 @@ def main():
                "--hide-scrollbars", "--virtual-time-budget=8000", f"--screenshot={shot}", url]
     for _ in range(2):  # the second time it would send back the cookie of the first
         run = subprocess.run(command, capture_output=True, timeout=90)
+        print("looked at the page", flush=True)
         if run.returncode != 0 or not shot.exists():
             print(f"chromium ended with {run.returncode}:\n{run.stderr.decode(errors='replace')[-2000:]}")
             return 1

@@ -257,8 +257,9 @@ def main():
     name = b"127.0.0.1:%d" % origin.port
     sent = [(what, text.replace(b"/N", b"/case-%d" % number, 1).replace(b"/\xffN", b"/\xffcase-%d" % number, 1))
             for number, (what, text) in enumerate(cases(name))]
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+    with concurrent.futures.ThreadPoolExecutor(64) as pool:
         answers = list(pool.map(lambda one: send(proxy_port, one[1]), sent))
+    print("all are answered", flush=True)
     time.sleep(PATIENCE_S)
     streams = [bytes(stream) for stream in origin.streams]
     statuses = {}
