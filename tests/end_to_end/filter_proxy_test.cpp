@@ -149,7 +149,7 @@ TEST_CASE("filter-proxy: rules are read again at SIGHUP, counts survive a kill a
 TEST_CASE("filter-proxy: bad rules keep it from starting, and are told with their place") {
   const TemporaryDirectory directory;
   write_text(directory / "rules.toml", "[[rule]]\nname = 'a'\nhost = ['b']\nblock = ['images']\n");
-  for (const std::string path : {std::string("rules.toml"), directory / "rules.toml"}) {
+  for (const std::string& path : {std::string("rules.toml"), directory / "rules.toml"}) {
     const Daemon daemon(directory, proxy_words({"--rules", path}));
     CHECK(daemon.launcher().code == 78);
     CHECK(daemon.launcher().err.find("rules.toml:3:1: there is no key 'host' in a [[rule]]; did you mean 'hosts'?") !=
@@ -162,7 +162,7 @@ TEST_CASE("filter-proxy: no hostile request reaches the origin in a form that tw
   Daemon daemon(directory, proxy_words());
   REQUIRE_MESSAGE(daemon.started(), daemon.launcher().err);
   const Ended ended = run({"python3", script("smuggling.py"), std::to_string(daemon.port()), directory.path()}, directory.path());
-  CHECK_MESSAGE(ended.code == 0, ended.out + ended.err);
+  CHECK_MESSAGE(ended.code == 0, (ended.out + ended.err));
   MESSAGE(ended.out);
   CHECK(daemon.stop());
 }
@@ -173,7 +173,7 @@ TEST_CASE("filter-proxy: a browser's page stands without the blocked image, and 
   Daemon daemon(directory, proxy_words({"--rules", "rules.toml"}));
   REQUIRE_MESSAGE(daemon.started(), daemon.launcher().err);
   const Ended ended = run({"python3", script("browser.py"), std::to_string(daemon.port()), directory.path()}, directory.path());
-  if (ended.code != kSkipped) CHECK_MESSAGE(ended.code == 0, ended.out + ended.err);
+  if (ended.code != kSkipped) CHECK_MESSAGE(ended.code == 0, (ended.out + ended.err));
   MESSAGE(ended.out);
   CHECK(daemon.stop());
 }
