@@ -2,7 +2,9 @@
 
 #include "services/echo/echo.hpp"
 #include "services/fibonacci/fibonacci.hpp"
+#include "services/files/files.hpp"
 #include "services/onetimekey/onetimekey.hpp"
+#include "services/portforward/portforward.hpp"
 #include "services/rfc/chargen.hpp"
 #include "services/rfc/clocks.hpp"
 #include "services/rfc/discard.hpp"
@@ -11,8 +13,8 @@
 namespace tap::services {
 
 Registry standard_kinds() {
-  return Registry({chargen_kind(), daytime_kind(), discard_kind(), echo_kind(), fibonacci_kind(), onetimekey_kind(),
-                   sequence_kind(), time_kind(), time868_kind()});
+  return Registry({chargen_kind(), daytime_kind(), discard_kind(), echo_kind(), fibonacci_kind(), files_kind(),
+                   onetimekey_kind(), portforward_kind(), sequence_kind(), time_kind(), time868_kind()});
 }
 
 }  // namespace tap::services
