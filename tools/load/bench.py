@@ -19,11 +19,12 @@ import sys
 import threading
 import time
 
+from files import files
 from rig import ROOT, STOP_TIMEOUT_S, RedisServer, Rig, Server, Total, Trouble, compare, scratch
 
 LISTEN = ["--listen", "tcp:0:interface=127.0.0.1"]
 QUIET = ["--log-level", "warning"]
-ROUNDS = {"durable": 7, "echo": 9, "fibonacci": 5, "memory": 5, "start": 21, "sync": 5}
+ROUNDS = {"durable": 7, "echo": 9, "fibonacci": 5, "files": 5, "memory": 5, "start": 21, "sync": 5}
 ROUNDS_MIN = 5  # fewer are only for trying the bench itself
 
 ECHO_SLICES = 16  # of one round, per server
@@ -448,7 +449,7 @@ def start(rig, options):
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
     parser.add_argument("what", choices=ROUNDS, help="durable: every reply synced, against Redis; echo: against a raw epoll server; fibonacci: against "
-                        "Twisted; "
+                        "Twisted; files: against nginx; "
                         "memory: idle, and per connection; start: from exec to the first answer; "
                         "sync: the journal synced in the loop and in a thread")
     parser.add_argument("--rounds", type=int, help="default: " + ", ".join(f"{what} {rounds}" for what, rounds in ROUNDS.items()))
@@ -478,7 +479,7 @@ def main():
     rig.check_binaries()
     if os.getloadavg()[0] > 0.7:
         print(f"note: the machine is busy (load {os.getloadavg()[0]:.1f}), the numbers will scatter")
-    {"durable": durable, "echo": echo, "fibonacci": fibonacci, "memory": memory, "start": start, "sync": sync}[options.what](rig, options)
+    {"durable": durable, "echo": echo, "fibonacci": fibonacci, "files": files, "memory": memory, "start": start, "sync": sync}[options.what](rig, options)
     if rig.missed:
         print(f"missed: {'; '.join(rig.missed)}")
     return 1 if rig.missed and options.must_reach else 0
