@@ -24,6 +24,8 @@ class StringTransport final : public net::Transport {
   }
   void pause_reading() override { reading_ = false; }
   void resume_reading() override { reading_ = true; }
+  void request_begins() override { request_open_ = true; }
+  void request_ends() override { request_open_ = false; }
   [[nodiscard]] bool congested() override { return congested_; }
   [[nodiscard]] bool ending() const override { return lost_ || aborted_; }
   [[nodiscard]] std::string peer() const override { return "a test"; }
@@ -36,6 +38,8 @@ class StringTransport final : public net::Transport {
   [[nodiscard]] bool half_closed() const { return half_closed_; }
   [[nodiscard]] bool aborted() const { return aborted_; }
   [[nodiscard]] bool reading() const { return reading_; }
+  /// Whether a request has begun, and has its deadline.
+  [[nodiscard]] bool request_open() const { return request_open_; }
   [[nodiscard]] const std::string& failure() const { return failure_; }
 
  private:
@@ -46,6 +50,7 @@ class StringTransport final : public net::Transport {
   bool aborted_ = false;
   bool reading_ = true;
   bool congested_ = false;
+  bool request_open_ = false;
 };
 
 }  // namespace tap::testing
