@@ -2,6 +2,7 @@
 
 #include "services/echo/echo.hpp"
 #include "services/fibonacci/fibonacci.hpp"
+#include "services/mailwatch/mailwatch.hpp"
 #include "services/onetimekey/onetimekey.hpp"
 #include "services/rfc/chargen.hpp"
 #include "services/rfc/clocks.hpp"
@@ -11,8 +12,8 @@
 namespace tap::services {
 
 Registry standard_kinds() {
-  return Registry({chargen_kind(), daytime_kind(), discard_kind(), echo_kind(), fibonacci_kind(), onetimekey_kind(),
-                   sequence_kind(), time_kind(), time868_kind()});
+  return Registry({chargen_kind(), daytime_kind(), discard_kind(), echo_kind(), fibonacci_kind(), mailwatch_kind(),
+                   onetimekey_kind(), sequence_kind(), time_kind(), time868_kind()});
 }
 
 }  // namespace tap::services
