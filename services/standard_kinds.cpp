@@ -8,12 +8,13 @@
 #include "services/rfc/clocks.hpp"
 #include "services/rfc/discard.hpp"
 #include "services/sequence/sequence.hpp"
+#include "services/weblog/weblog.hpp"
 
 namespace tap::services {
 
 Registry standard_kinds() {
   return Registry({chargen_kind(), daytime_kind(), discard_kind(), echo_kind(), fibonacci_kind(), mailwatch_kind(),
-                   onetimekey_kind(), sequence_kind(), time_kind(), time868_kind()});
+                   onetimekey_kind(), sequence_kind(), time_kind(), time868_kind(), weblog_kind()});
 }
 
 }  // namespace tap::services
