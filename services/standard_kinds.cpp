@@ -3,6 +3,7 @@
 #include "services/echo/echo.hpp"
 #include "services/fibonacci/fibonacci.hpp"
 #include "services/files/files.hpp"
+#include "services/filter_proxy/filter_proxy.hpp"
 #include "services/mailwatch/mailwatch.hpp"
 #include "services/onetimekey/onetimekey.hpp"
 #include "services/portforward/portforward.hpp"
@@ -16,8 +17,8 @@ namespace tap::services {
 
 Registry standard_kinds() {
   return Registry({chargen_kind(), daytime_kind(), discard_kind(), echo_kind(), fibonacci_kind(), files_kind(),
-                   mailwatch_kind(), onetimekey_kind(), portforward_kind(), sequence_kind(), time_kind(),
-                   time868_kind(), weblog_kind()});
+                   filter_proxy_kind(), mailwatch_kind(), onetimekey_kind(), portforward_kind(), sequence_kind(),
+                   time_kind(), time868_kind(), weblog_kind()});
 }
 
 }  // namespace tap::services

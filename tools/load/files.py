@@ -39,11 +39,13 @@ http {{
 class Nginx(Server):
     """A single nginx process, ready when it accepts."""
 
+    CONFIG = NGINX_CONFIG
+
     def __init__(self, rig, directory, root):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.free_port = probe.getsockname()[1]
-        (directory / "nginx.conf").write_text(NGINX_CONFIG.format(port=self.free_port, root=root), encoding="ascii")
+        (directory / "nginx.conf").write_text(self.CONFIG.format(port=self.free_port, root=root), encoding="ascii")
         super().__init__(rig, ["nginx", "-p", directory, "-c", directory / "nginx.conf"], directory)
 
     def wait_for_port(self):
