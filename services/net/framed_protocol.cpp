@@ -1,6 +1,7 @@
 #include "services/net/framed_protocol.hpp"
 
 #include <array>
+#include <utility>
 
 namespace tap::net {
 namespace {
@@ -12,6 +13,7 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 void FramedProtocol::data_received(std::string_view data) {
   if (waiting_.empty()) {
     waiting_ = consume(data);
+    tell_request();
     return;
   }
   waiting_.append(data);
@@ -38,6 +40,7 @@ std::string_view FramedProtocol::consume(std::string_view data) {
     }
     if (frame.bytes == 0) return data;
     data.remove_prefix(frame.bytes);
+    if (std::exchange(request_open_, false)) transport().request_ends();
     string_received(frame.string);
   }
   return {};
@@ -48,6 +51,18 @@ void FramedProtocol::go_on() {
   waiting_.erase(0, waiting_.size() - left);
   if (waiting_.empty()) waiting_.shrink_to_fit();
   if (peer_ended_ && !owes_answer()) transport().lose_connection();
+  tell_request();
+}
+
+/// A string that has begun has a deadline, until its end comes. What waits because the peer does not read has none.
+void FramedProtocol::tell_request() {
+  if (waiting_.empty() || request_open_ || owes_answer() || transport().ending()) return;
+  request_open_ = true;
+  transport().request_begins();
+}
+
+std::size_t FramedProtocol::buffered_bytes() const {
+  return waiting_.capacity() > std::string().capacity() ? waiting_.capacity() : 0;
 }
 
 FramedProtocol::Frame FramedProtocol::too_long() const {

@@ -27,6 +27,7 @@ class FramedProtocol : public Protocol {
   void end_received() final;
   void output_drained() final;
   [[nodiscard]] bool owes_answer() const final;
+  [[nodiscard]] std::size_t buffered_bytes() const override;
 
  protected:
   /// One whole string, of any bytes; the view ends with the call.
@@ -45,10 +46,12 @@ class FramedProtocol : public Protocol {
  private:
   [[nodiscard]] std::string_view consume(std::string_view data);
   void go_on();
+  void tell_request();
 
   std::string waiting_;
   std::size_t string_bytes_max_;
   bool peer_ended_ = false;
+  bool request_open_ = false;  ///< the transport was told that a string has begun
 };
 
 /// `27:the bytes, all 27 of them!!,` (Twisted's NetstringReceiver).

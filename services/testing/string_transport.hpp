@@ -24,6 +24,7 @@ class StringTransport final : public net::Transport {
   }
   void pause_reading() override { reading_ = false; }
   void resume_reading() override { reading_ = true; }
+  void require_clean_end() override { clean_end_required_ = true; }
   [[nodiscard]] bool congested() override { return congested_; }
   [[nodiscard]] bool ending() const override { return lost_ || aborted_; }
   [[nodiscard]] std::string peer() const override { return "a test"; }
@@ -36,6 +37,7 @@ class StringTransport final : public net::Transport {
   [[nodiscard]] bool half_closed() const { return half_closed_; }
   [[nodiscard]] bool aborted() const { return aborted_; }
   [[nodiscard]] bool reading() const { return reading_; }
+  [[nodiscard]] bool clean_end_required() const { return clean_end_required_; }
   [[nodiscard]] const std::string& failure() const { return failure_; }
 
  private:
@@ -46,6 +48,7 @@ class StringTransport final : public net::Transport {
   bool aborted_ = false;
   bool reading_ = true;
   bool congested_ = false;
+  bool clean_end_required_ = false;
 };
 
 }  // namespace tap::testing
