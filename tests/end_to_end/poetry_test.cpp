@@ -317,7 +317,7 @@ TEST_CASE("poetry-transform: the longest request keeps others waiting for a mome
       CHECK(large.read_exactly(100).size() == 100);
       (void)large.read_exactly(std::to_string(size - 12).size() + 1 + size - 12 + 1 - 100);
     }
-    MESSAGE("a megabyte of '" << unit << "': others waited " << worst_ms << " ms at most");
+    MESSAGE("a megabyte of '" << std::string(unit) << "': others waited " << worst_ms << " ms at most");
     if (!sanitized()) CHECK(worst_ms < 100);
   }
   CHECK(daemon.stop());
