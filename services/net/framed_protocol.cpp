@@ -39,8 +39,8 @@ std::string_view FramedProtocol::consume(std::string_view data) {
       break;
     }
     if (frame.bytes == 0) return data;
-    data.remove_prefix(frame.bytes);
     if (std::exchange(request_open_, false)) transport().request_ends();
+    data.remove_prefix(frame.bytes);
     string_received(frame.string);
   }
   return {};
@@ -50,8 +50,8 @@ void FramedProtocol::go_on() {
   const std::size_t left = consume(waiting_).size();
   waiting_.erase(0, waiting_.size() - left);
   if (waiting_.empty()) waiting_.shrink_to_fit();
-  if (peer_ended_ && !owes_answer()) transport().lose_connection();
   tell_request();
+  if (peer_ended_ && !owes_answer()) transport().lose_connection();
 }
 
 /// A string that has begun has a deadline, until its end comes. What waits because the peer does not read has none.

@@ -27,7 +27,7 @@ class FramedProtocol : public Protocol {
   void end_received() final;
   void output_drained() final;
   [[nodiscard]] bool owes_answer() const final;
-  [[nodiscard]] std::size_t buffered_bytes() const override;
+  [[nodiscard]] std::size_t buffered_bytes() const final;
 
  protected:
   /// One whole string, of any bytes; the view ends with the call.
@@ -51,7 +51,7 @@ class FramedProtocol : public Protocol {
   std::string waiting_;
   std::size_t string_bytes_max_;
   bool peer_ended_ = false;
-  bool request_open_ = false;  ///< the transport was told that a string has begun
+  bool request_open_ = false;  ///< the transport knows that a string has begun
 };
 
 /// `27:the bytes, all 27 of them!!,` (Twisted's NetstringReceiver).

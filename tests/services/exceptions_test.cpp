@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "services/application.hpp"
+#include "services/net/deferred_tools.hpp"
 #include "services/net/pool.hpp"
+#include "services/net/task_set.hpp"
 #include "services/timer_service.hpp"
 #include "tests/services/net/fixture.hpp"
 
@@ -28,13 +30,17 @@ class FragileService final : public Service {
 
   [[nodiscard]] Result<void> start(net::Reactor& reactor) override {
     reactor_ = &reactor;
+    tasks_ = std::make_unique<net::TaskSet>(reactor, "served");
     ticking_ = std::make_unique<TimerService>("tick", 100, [this] {
       ++ticks;
       if (ticks == 1) maybe_throw("timer service");
     });
     return ticking_->start(reactor);
   }
-  void stop() override { ticking_->stop(); }
+  void stop() override {
+    ticking_->stop();
+    tasks_.reset();
+  }
   [[nodiscard]] std::vector<std::string> status() const override { return ticking_->status(); }
   [[nodiscard]] std::unique_ptr<net::Protocol> build_protocol() override {
     const bool fragile = ++built_ == 1;
@@ -47,7 +53,7 @@ class FragileService final : public Service {
   }
 
   int ticks = 0;
-  int later = 0;  ///< what a timer and the pool had to say
+  int later = 0;  ///< what a timer, the pool and a coroutine had to say
 
  private:
   class Connection final : public net::Protocol {
@@ -72,6 +78,7 @@ class FragileService final : public Service {
             if (fragile) service.maybe_throw("pool news");
             if (result.ok()) ++service.later;
           }));
+      service_.tasks_->add(in_the_background(service, fragile), transport().peer());
     }
     void end_received() override {
       maybe_throw("end_received");
@@ -92,10 +99,24 @@ class FragileService final : public Service {
   void maybe_throw(const std::string& here) const {
     if (where_ == here) throw std::runtime_error("out of rabbits");
   }
+  static net::Deferred<void> in_the_background(FragileService& service, bool fragile) {
+    Result<void> slept = co_await net::sleep_for(*service.reactor_, 5);
+    if (!slept) throw net::Failure(std::move(slept).error());
+    if (fragile) service.maybe_throw("coroutine");
+    Result<void> worked = co_await work_for(service, fragile);
+    if (!worked) throw net::Failure(std::move(worked).error());
+    ++service.later;
+  }
+  static net::Deferred<void> work_for(FragileService& service, bool fragile) {
+    return net::defer_to_thread(*service.reactor_, [&service, fragile] {
+      if (fragile) service.maybe_throw("work of a coroutine");
+    });
+  }
 
   std::string where_;
   net::Reactor* reactor_ = nullptr;
   std::unique_ptr<TimerService> ticking_;
+  std::unique_ptr<net::TaskSet> tasks_;
   std::vector<net::PoolWork> works_;
   int built_ = 0;
 };
@@ -159,7 +180,7 @@ struct World {
     second.send("unharmed");
     CHECK(loop.turn_until([&] {
       loop.clock.advance(1);
-      return second.read_now(), second.received() == "unharmed" && fragile->later == before + 2;
+      return second.read_now(), second.received() == "unharmed" && fragile->later == before + 3;
     }));
     const int ticks = fragile->ticks;
     CHECK(loop.turn_until([&] {
@@ -179,7 +200,7 @@ TEST_CASE("exceptions: without one nothing is logged and nothing counted") {
   CHECK(world.application->status()[0].find(", 0 exceptions") != std::string::npos);
 }
 
-TEST_CASE("exceptions: each callback of a protocol, a timer and pool work: one end, one line, one count, all else goes on") {
+TEST_CASE("exceptions: each callback of a protocol, a timer, pool work and a coroutine: one end, one line, one count, all else goes on") {
   struct Case {
     std::string where;
     bool has_peer;
@@ -187,7 +208,7 @@ TEST_CASE("exceptions: each callback of a protocol, a timer and pool work: one e
   for (const Case& one : {Case{"connection_made", true}, Case{"data_received", true}, Case{"end_received", true},
                           Case{"output_drained", true}, Case{"connection_lost", true}, Case{"build_protocol", false},
                           Case{"timer", false}, Case{"timer service", false}, Case{"pool work", false},
-                          Case{"pool news", false}}) {
+                          Case{"pool news", false}, Case{"coroutine", false}, Case{"work of a coroutine", false}}) {
     CAPTURE(one.where);
     World world(one.where);
     world.live();
@@ -195,6 +216,7 @@ TEST_CASE("exceptions: each callback of a protocol, a timer and pool work: one e
     world.check_serving();
     CHECK(world.loop.log.count("out of rabbits") == 1);
     for (const auto& line : world.loop.log.lines()) CHECK(line.who == "served");
+    if (one.where.find("coroutine") != std::string::npos) CHECK(world.loop.log.lines()[0].message.find("127.0.0.1:") == 0);
     if (one.has_peer) CHECK(world.loop.log.count("connection of 127.0.0.1:") >= 1);
     CHECK(world.application->status()[0].find("served: ") == 0);
     CHECK(world.application->status()[0].find(", 1 exceptions") != std::string::npos);

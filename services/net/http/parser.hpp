@@ -66,6 +66,8 @@ class HttpParser {
   /// Whether not a byte of the next head has come, nor the rest of a message is missing.
   [[nodiscard]] bool between_messages() const;
   /// Whether a head has begun and is not whole.
+  /// The memory that it holds for what has come.
+  [[nodiscard]] std::size_t buffered_bytes() const { return text_.capacity() + part_.capacity(); }
   [[nodiscard]] bool inside_head() const { return stage_ == Stage::head && !between_messages(); }
 
  protected:

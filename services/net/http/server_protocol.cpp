@@ -70,6 +70,19 @@ bool HttpServerProtocol::owes_answer() const {
   return !exchange_ && waiting_.find("\r\n\r\n") != std::string::npos;
 }
 
+void HttpServerProtocol::service_stops() {
+  if (mode_ == Mode::switched) next_->service_stops();
+}
+
+void HttpServerProtocol::before_stop() {
+  if (mode_ == Mode::switched) next_->before_stop();
+}
+
+std::size_t HttpServerProtocol::buffered_bytes() const {
+  const std::size_t waiting = waiting_.capacity() > std::string().capacity() ? waiting_.capacity() : 0;
+  return waiting + parser_.buffered_bytes() + (next_ != nullptr ? next_->buffered_bytes() : 0);
+}
+
 /// Takes from `input` what can be handled now and returns the rest.
 std::string_view HttpServerProtocol::pump(std::string_view input) {
   const During pumping(in_pump_);
@@ -198,6 +211,9 @@ void HttpServerProtocol::refuse() {
 
 /// The last answer of this connection, to what never became a request, or stopped being one.
 void HttpServerProtocol::answer_for_nobody(int status, const char* reason) {
+  Reactor& reactor = site_.reactor();
+  reactor.log().write(LogLevel::info, reactor.name_of(reactor.charged()),
+                      "refused a request of " + transport().peer() + " with " + std::to_string(status) + ": " + reason);
   exchange_ = close_after_ = true;
   answer_begun_ = answer_done_ = request_whole_ = false;
   send_page(status, reason);
@@ -254,6 +270,7 @@ void HttpServerProtocol::keep(std::string_view rest) {
 
 void HttpServerProtocol::hand_over(std::string_view rest) {
   mode_ = Mode::switched;
+  tell_request();
   deadline_.cancel();
   next_->attach(transport());
   next_->connection_made();
@@ -271,12 +288,24 @@ void HttpServerProtocol::linger() {
     transport().lose_connection();
     return;
   }
+  tell_request();
   transport().lose_write_connection();
   if (std::exchange(reading_paused_, false)) transport().resume_reading();
   watch_until(site_.reactor().now_ms() + site_.limits().linger_ms);
 }
 
+/// A request that has begun has the deadline of its transport, until its last byte. While we do not want its body it is not
+/// the peer who is slow.
+void HttpServerProtocol::tell_request() {
+  const bool open = mode_ == Mode::serving && (exchange_ ? !request_whole_ && !body_paused_ : parser_.inside_head());
+  if (open == request_told_) return;
+  request_told_ = open;
+  if (open) transport().request_begins();
+  else transport().request_ends();
+}
+
 void HttpServerProtocol::watch() {
+  tell_request();
   if (mode_ != Mode::serving) return;
   if (exchange_) {
     deadline_ms_ = 0;

@@ -98,6 +98,10 @@ class HttpServerProtocol : public Protocol {
   void output_drained() final;
   void connection_lost(const Error& reason) final;
   [[nodiscard]] bool owes_answer() const final;
+  void service_stops() final;
+  void before_stop() final;
+  /// What a derived class holds itself is added by overriding it, with this.
+  [[nodiscard]] std::size_t buffered_bytes() const override;
 
  protected:
   /// A request's head is there; its views last until the answer is over. `100 Continue`, where the client waits for it,
@@ -156,6 +160,7 @@ class HttpServerProtocol : public Protocol {
   void detach_answer();
 
   // Deadlines.
+  void tell_request();
   void watch();
   void watch_until(std::uint64_t deadline_ms);
   void deadline_passed();
@@ -185,6 +190,7 @@ class HttpServerProtocol : public Protocol {
   bool answer_forgotten_ = false;
   bool head_timed_ = false;
   bool reading_paused_ = false;
+  bool request_told_ = false;  ///< the transport knows that a request has begun
   bool peer_ended_ = false;
 };
 

@@ -199,3 +199,16 @@ TEST_CASE("length prefixes: a string that is too long for the prefix is not sent
   CHECK_FALSE(two.protocol.send_string(std::string(65'536, 'x')).ok());
   CHECK(two.protocol.send_string(std::string(65'535, 'x')).ok());
 }
+
+TEST_CASE("framed: a string has its deadline from its first byte to its last, and its memory is told") {
+  Talk<Netstrings> talk;
+  talk.deliver("100:" + std::string(50, 'x'), 54);
+  CHECK(talk.transport.request_open());
+  CHECK(talk.protocol.buffered_bytes() >= 54);
+  talk.deliver(std::string(50, 'x') + ",", 51);
+  CHECK_FALSE(talk.transport.request_open());
+  CHECK(talk.protocol.buffered_bytes() == 0);
+  talk.transport.set_congested(true);
+  talk.deliver("1:a,", 4);  // whole: it waits for the peer to read
+  CHECK_FALSE(talk.transport.request_open());
+}

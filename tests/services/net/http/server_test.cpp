@@ -288,3 +288,42 @@ TEST_CASE("http server: pipelined requests wait while the peer does not read") {
   CHECK_FALSE(talk.protocol->owes_answer());
   CHECK(talk.transport.reading());
 }
+
+TEST_CASE("http server: a request has its deadline from its first byte to its last, and while its body is wanted") {
+  HttpTalk talk;
+  net::HttpAnswer owed;
+  talk.script.request = [&](const net::HttpRequestHead&, net::HttpAnswer answer) { owed = std::move(answer); };
+  CHECK_FALSE(talk.transport.request_open());
+  talk.say("POST / HT");
+  CHECK(talk.transport.request_open());
+  talk.say("TP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+  CHECK(talk.transport.request_open());
+  CHECK(talk.protocol->buffered_bytes() > 0);
+  talk.say("cd");
+  CHECK_FALSE(talk.transport.request_open());
+  owed.send(200, "text/plain", "");
+  talk.loop.turn(2);
+  CHECK_FALSE(talk.transport.request_open());
+  talk.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");  // whole in one read: never open
+  CHECK_FALSE(talk.transport.request_open());
+}
+
+TEST_CASE("http server: while the body is not wanted it is not the peer who is slow") {
+  HttpTalk talk;
+  net::HttpAnswer owed;
+  talk.script.request = [&](const net::HttpRequestHead&, net::HttpAnswer answer) {
+    owed = std::move(answer);
+    talk.protocol->pause_body();
+  };
+  talk.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
+  CHECK_FALSE(talk.transport.request_open());
+  talk.protocol->resume_body();
+  talk.loop.turn(2);
+  CHECK(talk.transport.request_open());
+}
+
+TEST_CASE("http server: what is refused is said in the log, with the peer and why") {
+  HttpTalk talk;
+  CHECK(talk.say("GET / HTTP/1.1\r\nHost : a\r\n\r\n").substr(0, 12) == "HTTP/1.1 400");
+  CHECK(talk.loop.log.count("refused a request of a test with 400: ") == 1);
+}

@@ -108,6 +108,75 @@ print("good")
   CHECK(ended.err.empty());
 }
 
+TEST_CASE("http wire: Twisted's agent gets, posts and streams over connections that it keeps") {
+  if (run({"/usr/bin/python3", "-c", "import twisted"}, "/").code != 0) {
+    MESSAGE("Twisted is not installed; tools/setup --test installs it");
+    return;
+  }
+  const Running peer;
+  const std::string script = R"(
+import sys
+from twisted.internet import defer, reactor, task
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, readBody
+from io import BytesIO
+
+pool = HTTPConnectionPool(reactor, persistent=True)
+pool.maxPersistentPerHost = 2
+agent = Agent(reactor, pool=pool)
+url = "http://127.0.0.1:" + sys.argv[1]
+
+@defer.inlineCallbacks
+def ask(method, path, body=None):
+    producer = FileBodyProducer(BytesIO(body)) if body is not None else None
+    response = yield agent.request(method, (url + path).encode(), bodyProducer=producer)
+    text = yield readBody(response)
+    return response.code, text
+
+@defer.inlineCallbacks
+def everything(reactor):
+    assert (yield ask(b"GET", "/hello")) == (200, b"h" * 1024)
+    assert (yield ask(b"HEAD", "/hello")) == (200, b"")
+    assert (yield ask(b"POST", "/echo", b"x" * 200000)) == (200, b"x" * 200000)
+    assert (yield ask(b"GET", "/stream/300000")) == (200, b"s" * 300000)
+    assert (yield ask(b"GET", "/none")) == (404, b"no such page\n")
+    many = yield defer.gatherResults([ask(b"GET", "/later") for _ in range(20)])
+    assert many == [(200, b"later")] * 20
+    yield pool.closeCachedConnections()
+    print("good")
+
+task.react(everything)
+)";
+  const Ended ended = run({"/usr/bin/python3", "-c", script, std::to_string(peer.port())}, "/");
+  CHECK(ended.out == "good\n");
+  CHECK_MESSAGE(ended.code == 0, ended.err);
+}
+
+TEST_CASE("http wire: wrk and ab load it without an error") {
+  const Running peer;
+  const auto there = [](const std::string& name) { return run({"sh", "-c", "command -v " + name}, "/").code == 0; };
+  if (there("wrk")) {
+    const Ended wrk = run({"wrk", "-t1", "-c20", "-d1s", peer.url("/hello")}, "/");
+    CHECK(wrk.code == 0);
+    CHECK(wrk.out.find("requests in") != std::string::npos);
+    CHECK(wrk.out.find("Non-2xx") == std::string::npos);
+    CHECK(wrk.out.find("Socket errors") == std::string::npos);
+  } else {
+    MESSAGE("wrk is not installed; tools/setup --test installs it");
+  }
+  if (!there("ab")) {
+    MESSAGE("ab is not installed; tools/setup --test installs it (apache2-utils)");
+    return;
+  }
+  for (const std::string keep : {"-k", "-q"}) {  // HTTP/1.0, with connections that are kept and without
+    CAPTURE(keep);
+    const Ended ab = run({"ab", "-q", keep, "-n", "2000", "-c", "20", peer.url("/hello")}, "/");
+    CHECK_MESSAGE(ab.code == 0, ab.err);
+    CHECK(ab.out.find("Complete requests:      2000") != std::string::npos);
+    CHECK(ab.out.find("Failed requests:        0") != std::string::npos);
+    CHECK((ab.out.find("Keep-Alive requests:    2000") != std::string::npos) == (keep == "-k"));
+  }
+}
+
 TEST_CASE("http wire: the refusal arrives although the client is still sending") {
   const Running peer;
   Client client = Client::tcp(peer.port());
