@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 
+#include <chrono>
 #include <cstdlib>
+#include <utility>
 
 #include "tests/end_to_end/daemon.hpp"
 
@@ -115,10 +117,11 @@ TEST_CASE("filter-proxy: rules are read again at SIGHUP, counts survive a kill a
   CHECK(curl(directory, daemon, {"-b", "a=b", "-i", "http://localhost:" + port + "/cookie"}).find("a=b 200") != std::string::npos);
   // The counts are durable a second later at the latest; QUIT tells what the state has.
   bool told = false;
-  for (int i = 0; i < 100 && !told; ++i) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (std::size_t i = 1; !told && std::chrono::steady_clock::now() < end; ++i) {
     daemon.signal(SIGQUIT);
-    told = daemon.wait_for_log("connections to origins", static_cast<std::size_t>(i) + 1) &&
-           daemon.log().find("rule cookies: 0 connections, 0 images, 1 cookies") != std::string::npos;
+    REQUIRE(daemon.wait_for_log("connections to origins", i));
+    told = daemon.log().find("rule cookies: 0 connections, 0 images, 1 cookies") != std::string::npos;
   }
   CHECK(told);
   const pid_t worker = daemon.worker();
@@ -130,7 +133,7 @@ TEST_CASE("filter-proxy: rules are read again at SIGHUP, counts survive a kill a
   write_text(directory / "rules.toml", "[[rule]\n");
   daemon.signal(SIGHUP);
   REQUIRE(daemon.wait_for_log("the old rules are kept, the new ones are refused:"));
-  CHECK(daemon.log().find("rules.toml:1:7: ") != std::string::npos);
+  CHECK(daemon.log().find("rules.toml:1:") != std::string::npos);
   CHECK(ends_with(curl(directory, daemon, {"http://y.ads.example/"}), " 403"));
   write_text(directory / "rules.toml", "[[rule]]\nname = 'all'\nhosts = ['*']\nblock = ['connections']\n");
   daemon.signal(SIGHUP);
@@ -149,9 +152,10 @@ TEST_CASE("filter-proxy: rules are read again at SIGHUP, counts survive a kill a
 TEST_CASE("filter-proxy: bad rules keep it from starting, and are told with their place") {
   const TemporaryDirectory directory;
   write_text(directory / "rules.toml", "[[rule]]\nname = 'a'\nhost = ['b']\nblock = ['images']\n");
-  for (const std::string path : {std::string("rules.toml"), directory / "rules.toml"}) {
+  // A whole path is looked at with the command line, a relative one when the service starts.
+  for (const auto& [path, code] : {std::pair(std::string("rules.toml"), 78), std::pair(directory / "rules.toml", 64)}) {
     const Daemon daemon(directory, proxy_words({"--rules", path}));
-    CHECK(daemon.launcher().code == 78);
+    CHECK(daemon.launcher().code == code);
     CHECK(daemon.launcher().err.find("rules.toml:3:1: there is no key 'host' in a [[rule]]; did you mean 'hosts'?") !=
           std::string::npos);
   }
@@ -162,7 +166,7 @@ TEST_CASE("filter-proxy: no hostile request reaches the origin in a form that tw
   Daemon daemon(directory, proxy_words());
   REQUIRE_MESSAGE(daemon.started(), daemon.launcher().err);
   const Ended ended = run({"python3", script("smuggling.py"), std::to_string(daemon.port()), directory.path()}, directory.path());
-  CHECK_MESSAGE(ended.code == 0, ended.out + ended.err);
+  CHECK_MESSAGE(ended.code == 0, (ended.out + ended.err));
   MESSAGE(ended.out);
   CHECK(daemon.stop());
 }
@@ -173,7 +177,7 @@ TEST_CASE("filter-proxy: a browser's page stands without the blocked image, and 
   Daemon daemon(directory, proxy_words({"--rules", "rules.toml"}));
   REQUIRE_MESSAGE(daemon.started(), daemon.launcher().err);
   const Ended ended = run({"python3", script("browser.py"), std::to_string(daemon.port()), directory.path()}, directory.path());
-  if (ended.code != kSkipped) CHECK_MESSAGE(ended.code == 0, ended.out + ended.err);
+  if (ended.code != kSkipped) CHECK_MESSAGE(ended.code == 0, (ended.out + ended.err));
   MESSAGE(ended.out);
   CHECK(daemon.stop());
 }

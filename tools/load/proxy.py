@@ -8,12 +8,13 @@ import socket
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 from rig import READY_TIMEOUT_S, Server, Trouble, scratch
 
 SLICES = 3  # of one round, per server
-SLICE_S = 1.5
+SLICE_S = 1  # wrk takes whole seconds
 CONNECTIONS = 50
 BODY_BYTES = 1024
 RULES = 2000
@@ -73,11 +74,29 @@ def origin(rig, directory):
         big.truncate(BIG_BYTES)
     (directory / "nginx.conf").write_text(f"""daemon off; master_process off; pid {directory}/nginx.pid; error_log stderr;
 events {{ worker_connections 2048; }}
-http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 1000; client_max_body_size 0; default_type text/plain;
+http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 1000; default_type text/plain;
   client_body_temp_path {directory}/b; proxy_temp_path {directory}/p; fastcgi_temp_path {directory}/f;
   uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-  server {{ listen 127.0.0.1:{port}; root {root}; location = /upload {{ return 200 ok; }} }} }}""", encoding="ascii")
+  server {{ listen 127.0.0.1:{port}; root {root}; }} }}""", encoding="ascii")
     return PortServer(LoadSide(rig), [program("nginx"), "-p", directory, "-c", directory / "nginx.conf"], directory, port)
+
+
+def start_sink():
+    """An origin for one upload, which reads all of it before it answers; returns its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def swallow():
+        with listener, listener.accept()[0] as connection, connection.makefile("rb") as stream:
+            left = 0
+            while (line := stream.readline()) not in (b"\r\n", b""):
+                if line.lower().startswith(b"content-length:"):
+                    left = int(line.partition(b":")[2])
+            while left > 0 and (piece := stream.read1(1 << 20)):
+                left -= len(piece)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    threading.Thread(target=swallow, daemon=True).start()
+    return listener.getsockname()[1]
 
 
 def rules_text():
@@ -213,6 +232,5 @@ def proxy(rig, options):
         with scratch() as peer_dir, haproxy(rig, peer_dir, site.port) as peer:
             proxy_compare(rig, rounds, "forward proxy beside a reverse proxy", plain, peer, "HAProxy", HAPROXY_RATIO_MAX, True,
                           site.port, reverse=True)
-        url = f"http://127.0.0.1:{site.port}"
-        growth(rig, plain, "down", f"{url}/1g")
-        growth(rig, plain, "up", "-T", web / "www/1g", f"{url}/upload")
+        growth(rig, plain, "down", f"http://127.0.0.1:{site.port}/1g")
+        growth(rig, plain, "up", "-T", web / "www/1g", f"http://127.0.0.1:{start_sink()}/")
