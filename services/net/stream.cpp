@@ -35,6 +35,10 @@ struct StreamTransport::WriteRequest {
 
 namespace {
 
+/// So much written at once, with nothing before it that waits, goes to the kernel at once: there is nothing to gain by
+/// collecting it, and the copy of it would be the largest part of what forwarding costs.
+constexpr std::size_t kDirectBytesMin = std::size_t{16} * 1024;
+
 Error uv_failure(int status, const char* what) {
   return Error{Fault::internal, std::string(what) + ": " + uv_strerror(status)};
 }
@@ -169,6 +173,20 @@ void StreamTransport::read_failed(int status) {
 void StreamTransport::write(std::string_view bytes) {
   if (phase_ != Phase::open || half_close_wanted_) return;
   mark();
+  if (bytes.size() >= kDirectBytesMin && out_.empty() && writing_bytes_ == 0 && marks_.empty()) {
+    const ssize_t sent = send_now(bytes.data(), bytes.size());
+    if (sent < 0) {
+      end(uv_failure(static_cast<int>(sent), "writing"));
+      return;
+    }
+    if (sent > 0) owner_.stream_active(*this);
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
+    out_end_ += static_cast<std::size_t>(sent);
+    if (bytes.empty()) {
+      flush_at_turn_end();
+      return;
+    }
+  }
   if (out_.empty() && bytes.size() > out_.capacity()) out_ = reactor_.take_buffer();
   out_.append(bytes);
   out_end_ += bytes.size();
@@ -335,7 +353,7 @@ void StreamTransport::after_output() {
   if (unsent_bytes() > rules_.write_buffer_bytes / 4) return;
   end_throttle();
   if (drain_wanted_) {
-    drain_wanted_ = false;
+    drain_wanted_ = file_waits_ = false;
     call_protocol([this] { protocol_->output_drained(); });
   }
   if (phase_ == Phase::ended || unsent_bytes() != 0 || held()) return;
@@ -414,7 +432,7 @@ void StreamTransport::resume_reading() {
 }
 
 bool StreamTransport::congested() {
-  if (unsent_bytes() <= rules_.write_buffer_bytes) return false;
+  if (unsent_bytes() <= rules_.write_buffer_bytes && !file_waits_) return false;
   drain_wanted_ = true;
   return true;
 }
