@@ -395,15 +395,25 @@ void StreamTransport::lose_write_connection() {
   flush_at_turn_end();
 }
 
+/// The way to a reset: with a zero linger, close(2) drops what is unsent (socket(7)).
+void StreamTransport::linger_hard(bool hard) const {
+  int fd = -1;
+  if (uv_fileno(&box_->handle, &fd) != 0) return;
+  const linger zero{hard ? 1 : 0, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &zero, sizeof zero);
+}
+
+/// The kernel closes the sockets of a process that dies, and does with each as was said before.
+void StreamTransport::require_clean_end() {
+  if (phase_ == Phase::ended || clean_end_required_) return;
+  clean_end_required_ = true;
+  linger_hard(true);
+}
+
 void StreamTransport::abort_connection() {
   if (phase_ == Phase::ended) return;
-  int fd = -1;
-  if (uv_fileno(&box_->handle, &fd) == 0) {
-    // The way to a reset: with a zero linger, close(2) drops what is unsent (socket(7)).
-    aborted_ = true;
-    const linger hard{1, 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-  }
+  aborted_ = true;
+  linger_hard(true);
   end(Error{Fault::unavailable, "the connection was aborted by us"});
 }
 
@@ -451,6 +461,7 @@ void StreamTransport::drain() {
 /// Everything is handed to the kernel, which goes on sending after us. What the peer has sent meanwhile is read and
 /// dropped: closing a socket with unread bytes sends a reset, which can overtake our last answer (RFC 1122, 4.2.2.13).
 void StreamTransport::end_gently(std::string_view why) {
+  if (clean_end_required_) linger_hard(false);
   int fd = -1;
   if (uv_fileno(&box_->handle, &fd) == 0) {
     // A connection that both sides have closed has no peer any more (getpeername(2), ENOTCONN).

@@ -77,6 +77,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void pause_reading() override;
   void resume_reading() override;
   void read_while_congested(bool wanted) override;
+  void require_clean_end() override;
   [[nodiscard]] bool congested() override;
   [[nodiscard]] bool ending() const override { return phase_ != Phase::open; }
   [[nodiscard]] std::string peer() const override;
@@ -149,6 +150,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void read_failed(int status);
   void after_output();
   void end_drained();
+  void linger_hard(bool hard) const;
   void update_reading();
   [[nodiscard]] bool should_throttle();
   void end_throttle();
@@ -200,6 +202,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   bool draining_ : 1 = false;
   bool stop_told_ : 1 = false;
   bool aborted_ : 1 = false;
+  bool clean_end_required_ : 1 = false;
 };
 
 }  // namespace tap::net

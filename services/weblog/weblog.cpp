@@ -61,7 +61,7 @@ class WeblogService final : public Service {
   std::vector<LogFile> files_;
   std::unique_ptr<net::DirectoryWatch> watch_;
   std::optional<net::TaskSet> tasks_;
-  net::DeferredSource<void> change_;
+  std::optional<net::DeferredSource<void>> change_;  // while somebody waits for one
   bool changed_ = false;
   bool looked_ = false;
   bool full_ = false;         ///< the disk: said in the log
@@ -141,13 +141,16 @@ net::Deferred<void> WeblogService::follow() {
 
 /// Something has happened to the log, or so much time has passed that it is looked at anyway.
 net::Deferred<void> WeblogService::wait_for_change() {
-  change_ = {};
-  return net::with_timeout(*reactor_, poll_every_ms_, change_.deferred());
+  change_.emplace();
+  return net::with_timeout(*reactor_, poll_every_ms_, change_->deferred());
 }
 
 void WeblogService::changed() {
   changed_ = true;
-  change_.callback();
+  if (!change_) return;
+  net::DeferredSource<void> change = std::move(*change_);
+  change_.reset();
+  change.callback();
 }
 
 LogLook WeblogService::next_look() {

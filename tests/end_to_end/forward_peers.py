@@ -83,6 +83,8 @@ def echoed(client, half_close, megabytes):
         block = client.recv(min(left, 1 << 18))
         assert block, f"{left} bytes are missing"
         got.update(block)
+        if left >> 26 != (left - len(block)) >> 26:
+            print(left >> 20, "MB to go", flush=True)  # whoever waits for us sees that we live
         left -= len(block)
     sender.join()
     assert sent.digest() == got.digest(), "other bytes came back"

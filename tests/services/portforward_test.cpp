@@ -43,7 +43,7 @@ struct World {
 
 /// The target as bytes: what it has got, and its transport.
 struct Target {
-  explicit Target(World& world) {
+  explicit Target(World& world) : world_(world) {
     world.target.script.made = [this](Transport& made) { transport = &made; };
     world.target.script.data = [this](Transport&, std::string_view data) { received.append(data); };
     world.target.script.end = [this](Transport&) { ended = true; };
@@ -52,10 +52,17 @@ struct Target {
       lost = reason.message;
     };
   }
+  ~Target() { world_.target.script = Script{}; }
+  Target(const Target&) = delete;
+  Target& operator=(const Target&) = delete;
+
   Transport* transport = nullptr;
   std::string received;
   std::string lost;
   bool ended = false;
+
+ private:
+  World& world_;  ///< outlives it
 };
 
 }  // namespace
