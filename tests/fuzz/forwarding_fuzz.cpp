@@ -22,7 +22,7 @@ constexpr std::string_view kUs = "tapd-us";
 void check_fields(const net::HttpHead& head, bool strip, std::string_view cookie) {
   for (const net::HttpField& field : head.fields) {
     for (const std::string_view name :
-         {"connection", "keep-alive", "te", "upgrade", "trailer", "expect", "proxy-connection", "proxy-authorization",
+         {"connection", "keep-alive", "te", "upgrade", "trailer", "proxy-connection", "proxy-authorization",
           "content_length", "transfer_encoding"}) {
       TAP_ASSERT(!net::same_ignoring_case(field.name, name));
     }
