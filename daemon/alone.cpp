@@ -34,6 +34,7 @@ void on_signal(int signal, Instance& instance, Worker& worker, bool& stopping) {
     stopping = true;
   } else if (signal == SIGHUP) {
     instance.report_reload();
+    worker.reload();
   } else if (signal == SIGUSR1) {
     if (Result<void> opened = instance.reopen_log(); !opened)
       log.write(LogLevel::error, "tapd", opened.error().message);

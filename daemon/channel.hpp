@@ -17,6 +17,7 @@ struct Message {
     force = 'f',       ///< the same without waiting for unsent bytes
     reopen_log = 'l',  ///< a descriptor comes along
     report_status = 'q',
+    reload = 'h',     ///< the services read their files again
     compacted = 'C',  ///< text: what came of the compaction
     // from the worker
     ready = 'R',    ///< recovered and accepting; text: what the operator should know, a sentence a line

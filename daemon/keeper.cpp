@@ -107,6 +107,7 @@ void Keeper::on_signal(int signal) {
       break;
     case SIGHUP:
       instance_.report_reload();
+      if (worker_ > 0 && !stopping_) channel_.send({Message::Type::reload, Fault::internal, "", Fd()});
       break;
     case SIGUSR1:
       reopen_log();

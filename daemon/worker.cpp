@@ -376,6 +376,10 @@ void Worker::log_status() {
   for (const std::string& line : application_->status()) log_.write(LogLevel::info, kWho, "status: " + line);
 }
 
+void Worker::reload() {
+  if (application_ != nullptr && !stopping_) application_->reload();
+}
+
 void Worker::announce_stopping() const {
   if (lock_) lock_->announce({static_cast<int>(::getpid()), true, kOrphanSeconds * 1000, false});
 }
@@ -427,6 +431,7 @@ bool obey(Worker& worker, const Channel& channel, Log& log) {
     if (message->type == Message::Type::stop) worker.stop(false);
     if (message->type == Message::Type::force) worker.stop(true);
     if (message->type == Message::Type::report_status) worker.log_status();
+    if (message->type == Message::Type::reload) worker.reload();
     if (message->type == Message::Type::compacted) worker.compacted(message->text);
     if (message->type == Message::Type::reopen_log && message->fd.open()) reopen(log, std::move(message->fd));
   }

@@ -44,6 +44,8 @@ class Worker {
   /// Accepts no more, answers, flushes, saves, ends. `force`: without waiting for what is unsent. May be repeated.
   void stop(bool force);
   void log_status();
+  /// Has the services read their files again (HUP).
+  void reload();
   /// What came of the compaction that was asked for with Message::Type::compact.
   void compacted(const std::string& result);
   /// Tells other starters, through LOCK, that this store will be free soon; for a worker whose keeper is gone.

@@ -407,6 +407,12 @@ Result<state::Archive> Application::collect(const std::optional<state::StoredArc
   return next;
 }
 
+void Application::reload() {
+  for (std::size_t i = 0; i < started_; ++i) {
+    reactor_.guarded(running_[i].account, [&] { running_[i].service->reload(); });
+  }
+}
+
 namespace {
 
 std::string datagram_text(const std::vector<std::unique_ptr<net::UdpTransport>>& ports) {

@@ -71,6 +71,10 @@ class Application : public state::ReplaySink {
   /// Starts the services in their order, then opens the ports. On error what had started is stopped, last first.
   [[nodiscard]] Result<void> start(std::vector<ServiceSocket> sockets);
 
+  /// Has the services that run read their files again (Service::reload()), in their order. An exception from one is
+  /// logged with its name and ends nothing.
+  void reload();
+
   /// Calls `ended` (once, from the loop) when standard input and output were all it served and they have ended.
   void when_stdio_ends(std::function<void()> ended) { stdio_ended_ = std::move(ended); }
 

@@ -52,6 +52,7 @@ class Layer : public Protocol, protected Transport {
   void pause_reading() override;
   void resume_reading() override;
   void read_while_congested(bool wanted) override { transport().read_while_congested(wanted); }
+  void require_clean_end() override { transport().require_clean_end(); }
   [[nodiscard]] bool congested() override { return transport().congested(); }
   [[nodiscard]] bool ending() const override { return transport().ending(); }
   [[nodiscard]] std::string peer() const override { return transport().peer(); }

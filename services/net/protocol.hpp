@@ -4,6 +4,8 @@
 // what they share.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +28,9 @@ struct TlsInfo {
 /// One connection's bytes. Thread: the loop's. Nothing here calls back into the protocol before it returns.
 class Transport {
  public:
+  /// What is copied of a file at once, where it has to be copied.
+  static constexpr std::size_t kFilePieceBytes = 16'384;
+
   Transport() = default;
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;
@@ -33,6 +38,11 @@ class Transport {
 
   /// Corked: the pieces of one turn leave in one system call at its end. Ignored once the connection is ending.
   virtual void write(std::string_view bytes) = 0;
+  /// Sends bytes of an open file after all that was written so far, without copying them where that can be. Returns how
+  /// many were taken: less than asked for, or none, when the peer does not take more now; congested() is true then, and
+  /// output_drained() comes. Reading from a disk blocks: what is not in memory is better fetched by the pool before.
+  /// Errors: damaged, when the file ends before that; internal, when it cannot be read. Nothing of the rest is sent then.
+  [[nodiscard]] virtual Result<std::size_t> write_file(int file, std::uint64_t offset, std::size_t bytes);
   /// Ends the connection once everything written so far has been sent.
   virtual void lose_connection() = 0;
   /// Ends only our direction, once everything written so far has been sent (shutdown(2)); reading goes on.
@@ -48,6 +58,10 @@ class Transport {
   /// Reading goes on while the peer does not take our output. For forwarders: one direction that is stuck may not stop
   /// the other. Such a protocol stops the source of its output itself, or the connection fails for too much of it.
   virtual void read_while_congested(bool wanted) { (void)wanted; }
+  /// For output that does not tell its own length: from now on whatever ends the connection but lose_connection(),
+  /// the death of this process too, is a reset for the peer, so that it takes nothing that was cut for whole. TCP
+  /// only: a UNIX socket has no resets.
+  virtual void require_clean_end() {}
 
   /// Whether so much is unsent that a protocol with more to answer should wait for output_drained(). (Reading pauses
   /// by itself meanwhile.)

@@ -35,6 +35,10 @@ struct StreamTransport::WriteRequest {
 
 namespace {
 
+/// So much written at once, with nothing before it that waits, goes to the kernel at once: there is nothing to gain by
+/// collecting it, and the copy of it would be the largest part of what forwarding costs.
+constexpr std::size_t kDirectBytesMin = std::size_t{16} * 1024;
+
 Error uv_failure(int status, const char* what) {
   return Error{Fault::internal, std::string(what) + ": " + uv_strerror(status)};
 }
@@ -169,6 +173,20 @@ void StreamTransport::read_failed(int status) {
 void StreamTransport::write(std::string_view bytes) {
   if (phase_ != Phase::open || half_close_wanted_) return;
   mark();
+  if (bytes.size() >= kDirectBytesMin && out_.empty() && writing_bytes_ == 0 && marks_.empty()) {
+    const ssize_t sent = send_now(bytes.data(), bytes.size());
+    if (sent < 0) {
+      end(uv_failure(static_cast<int>(sent), "writing"));
+      return;
+    }
+    if (sent > 0) owner_.stream_active(*this);
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
+    out_end_ += static_cast<std::size_t>(sent);
+    if (bytes.empty()) {
+      flush_at_turn_end();
+      return;
+    }
+  }
   if (out_.empty() && bytes.size() > out_.capacity()) out_ = reactor_.take_buffer();
   out_.append(bytes);
   out_end_ += bytes.size();
@@ -335,7 +353,7 @@ void StreamTransport::after_output() {
   if (unsent_bytes() > rules_.write_buffer_bytes / 4) return;
   end_throttle();
   if (drain_wanted_) {
-    drain_wanted_ = false;
+    drain_wanted_ = file_waits_ = false;
     call_protocol([this] { protocol_->output_drained(); });
   }
   if (phase_ == Phase::ended || unsent_bytes() != 0 || held()) return;
@@ -377,15 +395,25 @@ void StreamTransport::lose_write_connection() {
   flush_at_turn_end();
 }
 
+/// The way to a reset: with a zero linger, close(2) drops what is unsent (socket(7)).
+void StreamTransport::linger_hard(bool hard) const {
+  int fd = -1;
+  if (uv_fileno(&box_->handle, &fd) != 0) return;
+  const linger zero{hard ? 1 : 0, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &zero, sizeof zero);
+}
+
+/// The kernel closes the sockets of a process that dies, and does with each as was said before.
+void StreamTransport::require_clean_end() {
+  if (phase_ == Phase::ended || clean_end_required_) return;
+  clean_end_required_ = true;
+  linger_hard(true);
+}
+
 void StreamTransport::abort_connection() {
   if (phase_ == Phase::ended) return;
-  int fd = -1;
-  if (uv_fileno(&box_->handle, &fd) == 0) {
-    // The way to a reset: with a zero linger, close(2) drops what is unsent (socket(7)).
-    aborted_ = true;
-    const linger hard{1, 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-  }
+  aborted_ = true;
+  linger_hard(true);
   end(Error{Fault::unavailable, "the connection was aborted by us"});
 }
 
@@ -404,7 +432,7 @@ void StreamTransport::resume_reading() {
 }
 
 bool StreamTransport::congested() {
-  if (unsent_bytes() <= rules_.write_buffer_bytes) return false;
+  if (unsent_bytes() <= rules_.write_buffer_bytes && !file_waits_) return false;
   drain_wanted_ = true;
   return true;
 }
@@ -433,6 +461,7 @@ void StreamTransport::drain() {
 /// Everything is handed to the kernel, which goes on sending after us. What the peer has sent meanwhile is read and
 /// dropped: closing a socket with unread bytes sends a reset, which can overtake our last answer (RFC 1122, 4.2.2.13).
 void StreamTransport::end_gently(std::string_view why) {
+  if (clean_end_required_) linger_hard(false);
   int fd = -1;
   if (uv_fileno(&box_->handle, &fd) == 0) {
     // A connection that both sides have closed has no peer any more (getpeername(2), ENOTCONN).

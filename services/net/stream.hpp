@@ -69,6 +69,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void start(std::unique_ptr<Protocol> protocol);
 
   void write(std::string_view bytes) override;
+  [[nodiscard]] Result<std::size_t> write_file(int file, std::uint64_t offset, std::size_t bytes) override;
   void lose_connection() override;
   void lose_write_connection() override;
   void abort_connection() override;
@@ -76,6 +77,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void pause_reading() override;
   void resume_reading() override;
   void read_while_congested(bool wanted) override;
+  void require_clean_end() override;
   [[nodiscard]] bool congested() override;
   [[nodiscard]] bool ending() const override { return phase_ != Phase::open; }
   [[nodiscard]] std::string peer() const override;
@@ -139,6 +141,8 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void mark();
   [[nodiscard]] std::size_t sendable();
   [[nodiscard]] ssize_t send_now(const char* bytes, std::size_t size) const;
+  [[nodiscard]] bool send_before_file();
+  [[nodiscard]] Result<std::size_t> send_file(int file, std::uint64_t offset, std::size_t bytes);
   void account_held();
   void send_piece(std::size_t bytes_max);
   void written(std::size_t bytes, int status);
@@ -146,6 +150,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void read_failed(int status);
   void after_output();
   void end_drained();
+  void linger_hard(bool hard) const;
   void update_reading();
   [[nodiscard]] bool should_throttle();
   void end_throttle();
@@ -189,6 +194,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   bool budget_stopped_ : 1 = false;  ///< reading waits until there is memory
   bool throttled_ : 1 = false;       ///< reading is paused because the peer does not read, or too much is held
   bool read_while_congested_ : 1 = false;
+  bool file_waits_ : 1 = false;      ///< a file has more than the peer takes
   bool drain_wanted_ : 1 = false;    ///< the protocol was told that it is congested
   bool read_ended_ : 1 = false;
   bool half_close_wanted_ : 1 = false;
@@ -196,6 +202,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   bool draining_ : 1 = false;
   bool stop_told_ : 1 = false;
   bool aborted_ : 1 = false;
+  bool clean_end_required_ : 1 = false;
 };
 
 }  // namespace tap::net

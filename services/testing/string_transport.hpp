@@ -24,6 +24,7 @@ class StringTransport final : public net::Transport {
   }
   void pause_reading() override { reading_ = false; }
   void resume_reading() override { reading_ = true; }
+  void require_clean_end() override { clean_end_required_ = true; }
   void request_begins() override { request_open_ = true; }
   void request_ends() override { request_open_ = false; }
   [[nodiscard]] bool congested() override { return congested_; }
@@ -38,6 +39,7 @@ class StringTransport final : public net::Transport {
   [[nodiscard]] bool half_closed() const { return half_closed_; }
   [[nodiscard]] bool aborted() const { return aborted_; }
   [[nodiscard]] bool reading() const { return reading_; }
+  [[nodiscard]] bool clean_end_required() const { return clean_end_required_; }
   /// Whether a request has begun, and has its deadline.
   [[nodiscard]] bool request_open() const { return request_open_; }
   [[nodiscard]] const std::string& failure() const { return failure_; }
@@ -50,6 +52,7 @@ class StringTransport final : public net::Transport {
   bool aborted_ = false;
   bool reading_ = true;
   bool congested_ = false;
+  bool clean_end_required_ = false;
   bool request_open_ = false;
 };
 

@@ -97,6 +97,17 @@ TEST_CASE("application: starts its services in order, and stops them last first"
   CHECK(text_of(world.calls) == "start a, start b, start c, stop c, stop b, stop a");
 }
 
+TEST_CASE("application: a reload is told to each service that runs, whatever one of them throws") {
+  World world({probe_definition("a", "throw in reload"), probe_definition("b")});
+  world.application->reload();
+  CHECK(text_of(world.calls).empty());
+  REQUIRE(world.application->start({}).ok());
+  world.application->reload();
+  world.application->stop();
+  world.application->reload();
+  CHECK(text_of(world.calls) == "start a, start b, reload a, reload b, stop b, stop a");
+}
+
 TEST_CASE("application: one that is dropped while it runs stops its services") {
   World world({probe_definition("a")});
   REQUIRE(world.application->start({}).ok());

@@ -79,6 +79,10 @@ class ProbeService final : public services::Service {
     if (on_start_ == "throw") throw std::runtime_error("start threw");
     return {};
   }
+  void reload() override {
+    calls_.push_back("reload " + label_);
+    if (on_start_ == "throw in reload") throw std::runtime_error("reload threw");
+  }
   void stop() override {
     calls_.push_back("stop " + label_);
     if (on_start_ == "throw in stop") throw std::runtime_error("stop threw");

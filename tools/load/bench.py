@@ -19,11 +19,13 @@ import sys
 import threading
 import time
 
+from files import files
+from http_get import http
+from proxy import proxy
 from rig import ROOT, STOP_TIMEOUT_S, RedisServer, Rig, Server, Total, Trouble, compare, scratch
 
 LISTEN = ["--listen", "tcp:0:interface=127.0.0.1"]
 QUIET = ["--log-level", "warning"]
-ROUNDS = {"durable": 7, "echo": 9, "fibonacci": 5, "memory": 5, "start": 21, "sync": 5}
 ROUNDS_MIN = 5  # fewer are only for trying the bench itself
 
 ECHO_SLICES = 16  # of one round, per server
@@ -445,13 +447,25 @@ def start(rig, options):
     rig.judge("as a daemon", medians["daemon"], START_DAEMON_MAX_MS, " ms", at_most=True)
 
 
+# what, rounds, and what it is
+BENCHES = {
+    "durable": (durable, 7, "every reply synced, against Redis"),
+    "echo": (echo, 9, "against a raw epoll server"),
+    "fibonacci": (fibonacci, 5, "against Twisted"),
+    "files": (files, 5, "against nginx"),
+    "http": (http, 5, "the HTTP of the framework, pipelined, against nginx"),
+    "memory": (memory, 5, "idle, and per connection"),
+    "proxy": (proxy, 5, "the filter-proxy, against privoxy and HAProxy"),
+    "start": (start, 21, "from exec to the first answer"),
+    "sync": (sync, 5, "the journal synced in the loop and in a thread"),
+}
+
+
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
-    parser.add_argument("what", choices=ROUNDS, help="durable: every reply synced, against Redis; echo: against a raw epoll server; fibonacci: against "
-                        "Twisted; "
-                        "memory: idle, and per connection; start: from exec to the first answer; "
-                        "sync: the journal synced in the loop and in a thread")
-    parser.add_argument("--rounds", type=int, help="default: " + ", ".join(f"{what} {rounds}" for what, rounds in ROUNDS.items()))
+    parser.add_argument("what", choices=BENCHES, help="; ".join(f"{what}: {is_}" for what, (_, _, is_) in BENCHES.items()))
+    parser.add_argument("--rounds", type=int,
+                        help="default: " + ", ".join(f"{what} {rounds}" for what, (_, rounds, _) in BENCHES.items()))
     parser.add_argument("--seconds", type=float, default=ECHO_SLICE_S,
                         help="durable and echo: one of the turns that each server has in a round (%(default)s)")
     parser.add_argument("--assert", dest="must_reach", action="store_true", help="exit 1 if a wanted number is missed")
@@ -459,7 +473,7 @@ def parse(arguments):
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build",
                         help="where they are (build); another than the default means --no-build")
     options = parser.parse_args(arguments)
-    options.rounds = options.rounds or ROUNDS[options.what]
+    options.rounds = options.rounds or BENCHES[options.what][1]
     options.build_dir = options.build_dir.resolve()
     if options.rounds < 1 or (options.must_reach and options.rounds < ROUNDS_MIN):
         parser.error(f"--rounds: at least {ROUNDS_MIN} with --assert, else at least 1")
@@ -478,7 +492,7 @@ def main():
     rig.check_binaries()
     if os.getloadavg()[0] > 0.7:
         print(f"note: the machine is busy (load {os.getloadavg()[0]:.1f}), the numbers will scatter")
-    {"durable": durable, "echo": echo, "fibonacci": fibonacci, "memory": memory, "start": start, "sync": sync}[options.what](rig, options)
+    BENCHES[options.what][0](rig, options)
     if rig.missed:
         print(f"missed: {'; '.join(rig.missed)}")
     return 1 if rig.missed and options.must_reach else 0

@@ -37,6 +37,7 @@ class Rig:
         self.tap = build_dir / "bin/tap"
         self.load_binary = build_dir / "bench/tap_load"
         self.raw_echo = build_dir / "bench/tap_raw_echo"
+        self.http_peer = build_dir / "tests/http_peer"
         self.missed = []
         cpus = sorted(os.sched_getaffinity(0))
         if len(cpus) < 2:
@@ -86,10 +87,12 @@ class Rig:
 
 
 class Server:
-    """A server process on the server's processor; ready when it has printed `listening ... PORT`.
+    """A server process on the server's processor; ready when it has printed what READY finds, `listening ... PORT`.
 
     Use as a context manager. Leaving it sends SIGTERM, and SIGKILL to what does not go.
     """
+
+    READY = rb"^listening .*?(\d+)\s*\n"
 
     def __init__(self, rig, command, directory):
         self.command = [str(word) for word in command]
@@ -114,7 +117,7 @@ class Server:
             if not piece:
                 break
             output += piece
-            found = re.search(rb"^listening .*?(\d+)\s*\n", output, re.MULTILINE)
+            found = re.search(self.READY, output, re.MULTILINE)
             if found:
                 return int(found.group(1))
         self.errors.seek(0)

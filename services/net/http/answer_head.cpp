@@ -13,8 +13,8 @@ struct Named {
   std::string_view reason;
 };
 
-/// RFC 9110 section 15, with those of RFC 6585 that we send.
-constexpr std::array<Named, 43> kReasons{{
+/// RFC 9110 section 15, with those of RFC 6585 and RFC 5842 that we send.
+constexpr std::array<Named, 44> kReasons{{
     {100, "Continue"},
     {101, "Switching Protocols"},
     {200, "OK"},
@@ -58,6 +58,7 @@ constexpr std::array<Named, 43> kReasons{{
     {503, "Service Unavailable"},
     {504, "Gateway Timeout"},
     {505, "HTTP Version Not Supported"},
+    {508, "Loop Detected"},
 }};
 
 constexpr std::array<std::string_view, 6> kFraming{"host",       "content-length", "transfer-encoding",

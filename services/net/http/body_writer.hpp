@@ -17,6 +17,8 @@ class HttpBodyWriter {
   void begin(Form form, std::uint64_t length, bool counted_only = false);
   /// The end is the length's business: nullptr, or what is wrong with so many bytes (a literal).
   [[nodiscard]] const char* write(Transport& transport, std::string_view bytes);
+  /// As Transport::write_file(). REQUIRES: a length, and that so much is left of it.
+  [[nodiscard]] Result<std::size_t> write_file(Transport& transport, int file, std::uint64_t offset, std::size_t bytes);
   [[nodiscard]] const char* end(Transport& transport) const;
 
   [[nodiscard]] Form form() const { return form_; }

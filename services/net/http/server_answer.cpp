@@ -69,6 +69,12 @@ void HttpAnswer::write(std::string_view bytes) {
   if (alive()) protocol_->answer_write(bytes);
 }
 
+Result<std::size_t> HttpAnswer::write_file(int file, std::uint64_t offset, std::size_t bytes) {
+  if (!alive()) return bytes;
+  TAP_ASSERT(protocol_->answer_begun_ && !protocol_->answer_done_);
+  return protocol_->answer_body_.write_file(protocol_->transport(), file, offset, bytes);
+}
+
 void HttpAnswer::end() {
   if (alive()) protocol_->answer_end();
 }

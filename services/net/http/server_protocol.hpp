@@ -56,6 +56,9 @@ class HttpAnswer {
   void begin(const HttpAnswerHead& head, std::optional<std::uint64_t> length = std::nullopt);
   /// REQUIRES: begun. More than was announced ends the connection.
   void write(std::string_view bytes);
+  /// Bytes of an open file, as Transport::write_file() sends them: what was not taken is offered again when_room().
+  /// REQUIRES: begun with a length, and that so much is left of it.
+  [[nodiscard]] Result<std::size_t> write_file(int file, std::uint64_t offset, std::size_t bytes);
   /// REQUIRES: begun. Less than was announced ends the connection with a reset.
   void end();
 

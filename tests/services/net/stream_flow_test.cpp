@@ -209,3 +209,24 @@ TEST_CASE("stream: reading goes on beside stuck output for a protocol that asks 
     CHECK(heard == (wanted ? 12U : 0U));
   }
 }
+
+TEST_CASE("stream: much that is written at once leaves at once, unless something before it waits") {
+  Loop loop;
+  const Script script;
+  LoneStream lone(loop, script);
+  const std::string big = numbered_bytes(20'000);
+  lone.stream().write(big);
+  lone.peer().read_now();
+  CHECK(lone.peer().take_received() == big);
+  CHECK(lone.stream().unsent_bytes() == 0);
+  lone.stream().write("small,");
+  lone.stream().write(big);
+  CHECK(lone.peer().read_now() == 0);
+  loop.turn();
+  lone.peer().read_now();
+  CHECK(lone.peer().take_received() == "small," + big);
+  lone.stream().write(big);
+  lone.stream().lose_connection();
+  REQUIRE(loop.turn_until([&] { return lone.peer().read_now(), lone.peer().ended(); }));
+  CHECK(lone.peer().received() == big);
+}

@@ -1,7 +1,9 @@
 #include "services/net/stream.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <string>
@@ -252,6 +254,40 @@ TEST_CASE("stream: abort_connection drops what is unsent, and the peer sees a re
   CHECK(peer.error() == ECONNRESET);
   CHECK(peer.received().empty());
   CHECK(loop.turn_until([&] { return reason == "the connection was aborted by us"; }));
+}
+
+TEST_CASE("stream: one that requires a clean end is reset by the death of the process, and ends as others do") {
+  Loop loop;
+  ScriptedFactory factory;
+  int fd = -1;
+  bool required = true;
+  factory.script.made = [&](Transport& transport) {
+    if (required) transport.require_clean_end();
+    transport.write("half of it");
+    fd = static_cast<StreamTransport&>(transport).fd();
+  };
+  factory.script.data = [](Transport& transport, std::string_view) {
+    transport.write(numbered_bytes(500'000));
+    transport.lose_connection();
+  };
+  Server server(loop, factory);
+  // What the kernel does with the descriptors of a process that has died: it closes them, and asks nobody.
+  const Fd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const bool reset : {true, false}) {
+    required = reset;
+    Peer peer = Peer::tcp(server.port());
+    REQUIRE(loop.turn_until([&] { return peer.read_now() > 0; }));
+    REQUIRE(::dup3(nothing.get(), fd, O_CLOEXEC) == fd);
+    REQUIRE(loop.turn_until([&] { return peer.read_now(), peer.gone(); }));
+    CHECK(peer.received() == "half of it");
+    CHECK(peer.error() == (reset ? ECONNRESET : 0));
+  }
+  required = true;
+  Peer peer = Peer::tcp(server.port());
+  peer.send("all of it");
+  REQUIRE(loop.turn_until([&] { return peer.read_now(), peer.gone(); }));
+  CHECK(peer.error() == 0);
+  CHECK(peer.received() == "half of it" + numbered_bytes(500'000));
 }
 
 TEST_CASE("stream: fail says why with the service and the peer, and resets") {
