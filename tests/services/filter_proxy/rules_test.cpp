@@ -53,14 +53,16 @@ block = ["images", "cookies"]
 }  // namespace
 
 TEST_CASE("filter-proxy rules: problems are told with their places, all of them at once") {
-  CHECK(refused("x = ") .find("rules.toml:1:") == 0);
-  CHECK(refused("[defualt]\n") == "rules.toml:1:2: there is no key 'defualt' at the top level; did you mean 'default'?");
+  CHECK(refused("x = ").find("rules.toml:1:") == 0);
+  CHECK(refused("[defualt]\n") ==
+        "rules.toml:1:2: there is no key 'defualt' at the top level; did you mean 'default'?");
   CHECK(refused("[default]\nallow = []\n").find("rules.toml:2:1: there is no key 'allow' in [default]") == 0);
   CHECK(refused("rule = 1\n").find("write [[rule]]") != std::string::npos);
   CHECK(refused("default = 1\n").find("write [default]") != std::string::npos);
-  CHECK(refused("[[rule]]\nname='a'\nhosts=['a']\nblock=['pictures']\n").find("rules.toml:4:8: 'pictures' cannot be blocked") == 0);
-  CHECK(refused("[[rule]]\nname='a'\nhosts=['a']\nblock=['images']\nallow=['images']\n").find("both blocks and allows images") !=
-        std::string::npos);
+  CHECK(refused("[[rule]]\nname='a'\nhosts=['a']\nblock=['pictures']\n")
+            .find("rules.toml:4:8: 'pictures' cannot be blocked") == 0);
+  CHECK(refused("[[rule]]\nname='a'\nhosts=['a']\nblock=['images']\nallow=['images']\n")
+            .find("both blocks and allows images") != std::string::npos);
   CHECK(refused("[[rule]]\nname='a'\nhosts=['a']\n").find("neither blocks nor allows") != std::string::npos);
   CHECK(refused("[[rule]]\nname='a'\nblock=['images']\n").find("has no 'hosts'") != std::string::npos);
   CHECK(refused("[[rule]]\nhosts=['a']\nblock=['images']\n").find("a rule has a 'name'") != std::string::npos);
