@@ -99,10 +99,15 @@ void Layer::pause_reading() {
 void Layer::resume_reading() {
   if (!paused_) return;
   paused_ = false;
-  transport().resume_reading();
-  if (held_.empty() && !end_due_) return;
+  if (held_.empty() && !end_due_) {
+    transport().resume_reading();
+    return;
+  }
+  // What is held goes first: a protocol that pauses after each piece would otherwise let it grow with every read.
   going_on_ = place_.reactor.call_later(0, [this] {
-    if (!paused_) go_on();
+    if (paused_) return;
+    go_on();
+    if (!paused_) transport().resume_reading();
   });
 }
 
