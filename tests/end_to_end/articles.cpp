@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <regex>
 #include <sstream>
 
@@ -83,6 +84,10 @@ Articles::Articles() : fast_poem_(poem_text(400'000)), slow_poem_(poem_text(115)
       server_directory_, std::vector<std::string>{"poetry", "--listen", "tcp:0:interface=127.0.0.1", "--poem",
                                                   "poetry/ecstasy.txt", "-o"});
   REQUIRE(server_->started());
+  write_text(directory_ / "access.log", "");
+  write_text(directory_ / "rules.toml",
+             "[default]\nblock = [\"cookies\"]\n[[rule]]\nname = \"blocked\"\nhosts = [\"blocked.example\"]\n"
+             "block = [\"connections\"]\n");
   write_text(directory_ / "articles.toml", config());
 }
 
@@ -95,7 +100,9 @@ std::string Articles::config() const {
   const std::string upstream = "upstream = \"tcp:127.0.0.1:" + std::to_string(server_->port()) + "\"";
   text = std::regex_replace(text, std::regex("upstream = \"[^\"]*\""), upstream);
   text = std::regex_replace(text, std::regex("\"(tcp|udp):[0-9]+:"), "\"$1:0:");
-  return std::regex_replace(text, std::regex("delay = \"0.7s\""), "delay = \"0.07s\"");
+  text = std::regex_replace(text, std::regex("delay = \"0.7s\""), "delay = \"0.07s\"");
+  text = std::regex_replace(text, std::regex("push_every = \"5s\""), "push_every = \"0.1s\"");
+  return std::regex_replace(text, std::regex("pool_idle = \"5s\""), "pool_idle = \"1s\"");
 }
 
 void Articles::start() {
@@ -143,6 +150,14 @@ void Articles::end() {
     going_on_ = false;
   }
   changed_.notify_all();
+}
+
+std::string Articles::log_hit() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  const std::string path = "/hit-" + std::to_string(++hits_) + ".html";
+  std::ofstream log(directory_ / "access.log", std::ios::app);
+  log << "127.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"GET " << path << " HTTP/1.1\" 200 5 \"-\" \"test\"\n";
+  return path;
 }
 
 bool Articles::going_on() {

@@ -45,7 +45,7 @@ class Ledger {
   std::vector<std::string> faults_;
 };
 
-/// Thread: any for port(), going_on() and ledger(); the rest is the test's own.
+/// Thread: any for port(), going_on(), log_hit() and ledger(); the rest is the test's own.
 class Articles {
  public:
   Articles();
@@ -58,6 +58,8 @@ class Articles {
   /// Where a service listens now, by TCP; waits while the daemon is down. 0: it is over, or not there.
   [[nodiscard]] std::uint16_t port(const std::string& service, std::size_t index = 0);
   [[nodiscard]] bool going_on();
+  /// Writes a line to the log that the weblogs follow, as a web server does, and returns what was asked for in it.
+  [[nodiscard]] std::string log_hit();
 
   // --- the test's ---
   void start();
@@ -82,6 +84,7 @@ class Articles {
   std::condition_variable changed_;
   std::map<std::string, std::vector<std::uint16_t>> ports_;  ///< empty while it is down
   bool going_on_ = false;
+  std::uint64_t hits_ = 0;
 };
 
 /// What one client does with one service, again and again while going_on(). One function for each service.

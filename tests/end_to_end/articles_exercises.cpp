@@ -170,14 +170,134 @@ void transform(Articles& articles, const std::string& service) {
   }
 }
 
+// --- a web server's log -------------------------------------------------------------------------------------------
+
+/// What was told on one connection: each hit once, in the log's order, in a document that is whole if it ended in order.
+void check_document(Articles& articles, const std::string& service, const std::string& document, bool whole) {
+  if (document.compare(0, 6, "<hits>") != 0) return articles.ledger().wrong(service, "begins with " + document);
+  if (whole && document.substr(document.size() - 7) != "</hits>") {
+    return articles.ledger().wrong(service, "ends with " + document.substr(document.size() - 7));
+  }
+  std::uint64_t last = 0;
+  const std::string mark = "GET /hit-";
+  for (std::size_t at = document.find(mark); at != std::string::npos; at = document.find(mark, at + 1)) {
+    const std::string digits = document.substr(at + mark.size(), 12);
+    if (digits.find('.') == std::string::npos) break;  // the rest has not come
+    const std::uint64_t number = std::stoull(digits);
+    if (last != 0 && number != last + 1) {
+      return articles.ledger().wrong(service, std::to_string(number) + " comes after " + std::to_string(last));
+    }
+    last = number;
+  }
+}
+
+/// A hit is written to the log, and comes. `ask`: what makes it come.
+void weblog_of(Articles& articles, const std::string& service, const std::string& ask) {
+  Client client = connect(articles, service);
+  if (!client.open()) return;
+  const std::string path = articles.log_hit();
+  std::string document;
+  while (document.find(path + " ") == std::string::npos) {
+    if (!articles.going_on()) return;
+    if (!ask.empty() && !client.send(ask)) return articles.ledger().unanswered(service);
+    const std::string piece = client.read_some();
+    if (piece.empty()) return articles.ledger().unanswered(service);
+    document += piece;
+  }
+  client.finish_sending();
+  document += client.read_all();
+  check_document(articles, service, document, !client.failed());
+  if (client.failed()) articles.ledger().unanswered(service);
+  else articles.ledger().answered(service);
+}
+
+void weblog(Articles& articles, const std::string& service) { weblog_of(articles, service, ""); }
+void weblog_pull(Articles& articles, const std::string& service) { weblog_of(articles, service, "more\n"); }
+
+// --- mail, files, and what passes things on -----------------------------------------------------------------------
+
+void mailwatch(Articles& articles, const std::string& service) {
+  Client client = connect(articles, service);
+  if (!client.open()) return;
+  const std::string heard = client.read_all();
+  const std::string mail = articles.slow_poem() + "\n";
+  if (mail.compare(0, heard.size(), heard) != 0) return articles.ledger().wrong(service, heard);
+  if (heard == mail) articles.ledger().answered(service);
+  else articles.ledger().unanswered(service);
+}
+
+void files(Articles& articles, const std::string& service) {
+  Client client = connect(articles, service);
+  const std::string expected =
+      "ok " + std::to_string(articles.fast_poem().size()) + "\n" + articles.fast_poem() + "error ";
+  for (int i = 0; i < 5 && client.open(); ++i) {
+    if (!client.send("get ecstasy.txt\nget ../articles.toml\n")) return articles.ledger().unanswered(service);
+    const std::string heard = client.read_exactly(expected.size());
+    if (expected.compare(0, heard.size(), heard) != 0) return articles.ledger().wrong(service, heard);
+    if (heard.size() != expected.size() || client.read_line().empty()) return articles.ledger().unanswered(service);
+    articles.ledger().answered(service);
+  }
+}
+
+/// The head is left out; `why` is for the ledger when it is another than expected.
+void http_get(Articles& articles, const std::string& service, Client& client, const std::string& target,
+              const std::string& host, const std::string& status, const std::string& body) {
+  const std::string request = "GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n";
+  if (!client.send(request)) return articles.ledger().unanswered(service);
+  const std::string heard = client.read_all();
+  const std::size_t end = heard.find("\r\n\r\n");
+  if (client.failed() || end == std::string::npos) return articles.ledger().unanswered(service);
+  if (heard.compare(0, 12, "HTTP/1.1 " + status) != 0) {
+    // The origin is in the same process: a kill takes both.
+    if (heard.compare(0, 10, "HTTP/1.1 5") == 0) return articles.ledger().unanswered(service);
+    return articles.ledger().wrong(service, heard.substr(0, 100));
+  }
+  const std::string got = heard.substr(end + 4);
+  if (body.empty() || got == body) return articles.ledger().answered(service);
+  if (body.compare(0, got.size(), got) != 0) return articles.ledger().wrong(service, "another body");
+  articles.ledger().unanswered(service);  // shorter than its Content-Length
+}
+
+void files_http(Articles& articles, const std::string& service) {
+  Client client = connect(articles, service, 1);
+  if (!client.open()) return;
+  http_get(articles, service, client, "/ecstasy.txt", "a.example", "200", articles.fast_poem());
+}
+
+void filter(Articles& articles, const std::string& service) {
+  const std::string origin = "127.0.0.1:" + std::to_string(articles.port("files", 1));
+  Client client = connect(articles, service);
+  if (!client.open()) return;
+  http_get(articles, service, client, "http://" + origin + "/ecstasy.txt", origin, "200", articles.fast_poem());
+  Client blocked = connect(articles, service);
+  if (!blocked.open()) return;
+  http_get(articles, service, blocked, "http://blocked.example/", "blocked.example", "403", "");
+}
+
 }  // namespace
 
 const std::vector<Exercise>& exercises() {
   static const std::vector<Exercise> all{
-      {"chargen", chargen},     {"daytime", daytime},       {"discard", discard},     {"echo", echo},
-      {"ecstasy", fast_poem},   {"fascination", slow_poem}, {"fibonacci", fibonacci}, {"onetimekey", onetimekey},
-      {"proxy", fast_poem},     {"sequence", sequence},     {"time", time},           {"time868", time868},
+      {"chargen", chargen},
+      {"daytime", daytime},
+      {"discard", discard},
+      {"echo", echo},
+      {"ecstasy", fast_poem},
+      {"fascination", slow_poem},
+      {"fibonacci", fibonacci},
+      {"onetimekey", onetimekey},
+      {"proxy", fast_poem},
+      {"sequence", sequence},
+      {"time", time},
+      {"time868", time868},
       {"transform", transform},
+      {"weblog", weblog},
+      {"weblog-pull", weblog_pull},
+      {"mailwatch", mailwatch},
+      {"files", files},
+      {"files", files_http},
+      {"forward", echo},
+      {"filter", filter},
   };
   return all;
 }
