@@ -15,8 +15,8 @@ using net::same_ignoring_case;
 
 constexpr std::array<std::string_view, 5> kFraming{"content-length", "transfer-encoding", "host", "connection",
                                                    "expect"};
-constexpr std::array<std::string_view, 12> kImageEndings{".png",  ".jpg", ".jpeg", ".gif",  ".webp", ".avif",
-                                                         ".apng", ".bmp", ".ico",  ".svg",  ".jxl",  ".tiff"};
+constexpr std::array<std::string_view, 12> kImageEndings{".png",  ".jpg", ".jpeg", ".gif", ".webp", ".avif",
+                                                         ".apng", ".bmp", ".ico",  ".svg", ".jxl",  ".tiff"};
 
 /// A name that a careless reader takes for one that frames the message: CGI and its heirs make `-` and `_` the same.
 bool is_disguised(std::string_view name) {
@@ -25,7 +25,8 @@ bool is_disguised(std::string_view name) {
   for (char& c : plain) {
     if (c == '_' || c == '.' || c == '~') c = '-';
   }
-  return std::any_of(kFraming.begin(), kFraming.end(), [&](std::string_view one) { return same_ignoring_case(one, plain); });
+  return std::any_of(kFraming.begin(), kFraming.end(),
+                     [&](std::string_view one) { return same_ignoring_case(one, plain); });
 }
 
 /// Says something about one hop only, whatever the Connection field lists.
@@ -196,7 +197,8 @@ bool rewrite_response(const net::HttpResponseHead& response, const Rewriting& ho
 bool asks_for_image(const net::HttpRequestHead& request, std::string_view path) {
   path = path.substr(0, path.find('?'));
   for (const std::string_view ending : kImageEndings) {
-    if (path.size() > ending.size() && same_ignoring_case(path.substr(path.size() - ending.size()), ending)) return true;
+    if (path.size() > ending.size() && same_ignoring_case(path.substr(path.size() - ending.size()), ending))
+      return true;
   }
   if (same_ignoring_case(request.value("sec-fetch-dest"), "image")) return true;
   constexpr std::string_view kImage = "image/";

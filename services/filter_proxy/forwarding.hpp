@@ -25,10 +25,10 @@ struct Refused {
 
 /// Where a request goes. Lifetime: `path` is the head's.
 struct Target {
-  std::string host;        ///< as plain_host() has it: for rules and for the resolver
+  std::string host;  ///< as plain_host() has it: for rules and for the resolver
   std::uint16_t port = 0;
-  std::string authority;   ///< for the Host field: as it was written
-  std::string_view path;   ///< of the request line that is sent
+  std::string authority;  ///< for the Host field: as it was written
+  std::string_view path;  ///< of the request line that is sent
 };
 
 /// Whether a request may be forwarded at all, and where to; `pseudonym` is ours in Via, and finding it means a loop.
@@ -52,7 +52,8 @@ struct Rewriting {
 /// writes its own), Expect, Cookie where they are blocked. Returns whether a cookie was left out.
 [[nodiscard]] bool rewrite_request(const net::HttpRequestHead& request, const Rewriting& how, net::HttpFields& out);
 /// The same of a response: Set-Cookie.
-[[nodiscard]] bool rewrite_response(const net::HttpResponseHead& response, const Rewriting& how, net::HttpAnswerHead& out);
+[[nodiscard]] bool rewrite_response(const net::HttpResponseHead& response, const Rewriting& how,
+                                    net::HttpAnswerHead& out);
 
 /// Whether a request asks for an image: by its path's ending, Sec-Fetch-Dest, or an Accept that begins with an image type.
 [[nodiscard]] bool asks_for_image(const net::HttpRequestHead& request, std::string_view path);

@@ -17,12 +17,11 @@ constexpr unsigned kV6Bits = 128;
 const std::vector<Network>& special_networks() {
   static const std::vector<Network> networks = [] {
     std::vector<Network> all;
-    for (const char* text :
-         {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-          "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-          "224.0.0.0/4", "240.0.0.0/4",
-          // IPv6: only 2000::/3 is given to anybody; these are the exceptions inside it.
-          "2001::/23", "2001:db8::/32", "3fff::/20"}) {
+    for (const char* text : {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+                             "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16",
+                             "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+                             // IPv6: only 2000::/3 is given to anybody; these are the exceptions inside it.
+                             "2001::/23", "2001:db8::/32", "3fff::/20"}) {
       all.push_back(*Network::parse(text));
     }
     return all;

@@ -21,7 +21,8 @@ constexpr std::size_t kCookies = static_cast<std::size_t>(Blockable::cookies);
 
 /// May be sent twice without doing more than once (RFC 9110 section 9.2.2), and has nothing that would have to be kept.
 bool is_repeatable(const net::HttpRequestHead& request) {
-  return !request.has_body() && (request.is("GET") || request.is("HEAD") || request.is("OPTIONS") || request.is("TRACE"));
+  return !request.has_body() &&
+         (request.is("GET") || request.is("HEAD") || request.is("OPTIONS") || request.is("TRACE"));
 }
 
 }  // namespace

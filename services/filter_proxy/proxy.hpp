@@ -25,7 +25,7 @@ struct ProxySettings {
   std::vector<Network> allow_clients;
   std::vector<std::uint16_t> connect_ports;
   UpstreamLimits upstreams;
-  std::uint64_t response_ms = 60'000;  ///< from the request's last byte to the end of the answer's head
+  std::uint64_t response_ms = 60'000;   ///< from the request's last byte to the end of the answer's head
   std::uint64_t transfer_ms = 120'000;  ///< without a byte of a body either way
   std::string pseudonym;                ///< in Via
 };

@@ -3,8 +3,8 @@
 namespace tap::services {
 
 std::pair<std::unique_ptr<TunnelEnd>, std::unique_ptr<TunnelEnd>> TunnelEnd::make_pair(net::Reactor& reactor,
-                                                                                        Upstreams& upstreams,
-                                                                                        UpstreamSlot slot) {
+                                                                                       Upstreams& upstreams,
+                                                                                       UpstreamSlot slot) {
   auto client = std::make_unique<TunnelEnd>(reactor, nullptr, UpstreamSlot());
   auto origin = std::make_unique<TunnelEnd>(reactor, &upstreams, std::move(slot));
   client->other_ = origin.get();

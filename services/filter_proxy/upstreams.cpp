@@ -106,9 +106,7 @@ void UpstreamConnection::ended(const Error& /*reason*/) {
 // --- all of them ------------------------------------------------------------------------------------------------
 
 Upstreams::Upstreams(net::Reactor& reactor, std::string service, const UpstreamLimits& limits)
-    : reactor_(reactor),
-      limits_(limits),
-      connections_(reactor, *this, std::move(service), connection_limits(limits)) {}
+    : reactor_(reactor), limits_(limits), connections_(reactor, *this, std::move(service), connection_limits(limits)) {}
 
 Upstreams::~Upstreams() { connections_.abort_all(); }
 

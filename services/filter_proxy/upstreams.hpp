@@ -68,8 +68,8 @@ class Dial {
   using Done = std::function<void(Dialled)>;
 
   /// `done` is called once, from a later turn, and may drop this.
-  Dial(net::Reactor& reactor, const std::string& host, std::uint16_t port, UpstreamSlot slot, const UpstreamLimits& limits,
-       Done done);
+  Dial(net::Reactor& reactor, const std::string& host, std::uint16_t port, UpstreamSlot slot,
+       const UpstreamLimits& limits, Done done);
 
  private:
   void resolved(Result<std::vector<net::SocketAddress>> addresses);
@@ -120,7 +120,8 @@ class Upstreams final : private net::Factory {
   [[nodiscard]] std::optional<UpstreamSlot> take_slot(const std::string& key);
   /// An idle connection to that place, the one used last; nullptr: there is none.
   [[nodiscard]] UpstreamConnection* take_idle(const std::string& key);
-  [[nodiscard]] std::unique_ptr<Dial> dial(const std::string& host, std::uint16_t port, UpstreamSlot slot, Dial::Done done);
+  [[nodiscard]] std::unique_ptr<Dial> dial(const std::string& host, std::uint16_t port, UpstreamSlot slot,
+                                           Dial::Done done);
   /// A connection that was dialled begins to be one for requests. Errors: internal.
   [[nodiscard]] Result<UpstreamConnection*> begin(Dialled dialled);
   /// The same with a protocol of the caller's.

@@ -58,9 +58,9 @@ class Transport {
   /// Reading goes on while the peer does not take our output. For forwarders: one direction that is stuck may not stop
   /// the other. Such a protocol stops the source of its output itself, or the connection fails for too much of it.
   virtual void read_while_congested(bool wanted) { (void)wanted; }
-  /// For output that does not tell its own length: from now on whatever ends the connection but lose_connection(), the death
-  /// of this process too, is a reset for the peer, so that it takes nothing that was cut for whole. TCP only: a UNIX socket
-  /// has no resets.
+  /// For output that does not tell its own length: from now on whatever ends the connection but lose_connection(),
+  /// the death of this process too, is a reset for the peer, so that it takes nothing that was cut for whole. TCP
+  /// only: a UNIX socket has no resets.
   virtual void require_clean_end() {}
 
   /// Whether so much is unsent that a protocol with more to answer should wait for output_drained(). (Reading pauses

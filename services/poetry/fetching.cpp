@@ -38,8 +38,8 @@ void Fetching::end_received() {
 void Fetching::connection_lost(const Error& reason) {
   silence_.cancel();
   if (!answer_.waited_for()) return;
-  answer_.errback(Error{Fault::unavailable, "the poem broke off after " + std::to_string(poem_.size()) + " bytes: " +
-                                                reason.message});
+  answer_.errback(Error{Fault::unavailable,
+                        "the poem broke off after " + std::to_string(poem_.size()) + " bytes: " + reason.message});
 }
 
 void Fetching::fail(Error why) {

@@ -1,7 +1,7 @@
 // Fetching: the client's side of the poetry protocol. What the server sends until it ends is the poem.
 //
-// Only an end in order is an end: a reset, a silence, too many bytes are errors, and what came before is dropped. Over TLS the
-// end has to be signed (close_notify).
+// Only an end in order is an end: a reset, a silence, too many bytes are errors, and what came before is dropped.
+// Over TLS the end has to be signed (close_notify).
 //
 // Tests: tests/services/poetry/proxy_test.cpp
 #pragma once

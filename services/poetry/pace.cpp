@@ -7,7 +7,9 @@
 namespace tap::services {
 
 Pace::Pace(net::Reactor& reactor, std::uint64_t interval_ms)
-    : reactor_(reactor), interval_ms_(interval_ms), grid_ms_(std::clamp<std::uint64_t>(interval_ms / 50, 1, kGridMsMax)) {
+    : reactor_(reactor),
+      interval_ms_(interval_ms),
+      grid_ms_(std::clamp<std::uint64_t>(interval_ms / 50, 1, kGridMsMax)) {
   TAP_ASSERT(interval_ms > 0);
 }
 
@@ -36,7 +38,8 @@ void Pace::serve() {
   timer_ = reactor_.call_later(grid_ms_, [this] { serve(); });  // whatever a turn throws, the next ones come
   for (std::size_t served = 0; served < kTurnsMax && !line_.empty() && line_.front()->due_ms_ <= now; ++served) {
     Member& member = *line_.front();
-    // On a grid of its own, so that turns that come a little late do not add up; what is later than that is not made up for.
+    // On a grid of its own, so that turns that come a little late do not add up; what is later than that is not made
+    // up for.
     const bool late = now - member.due_ms_ > 2 * grid_ms_;
     member.due_ms_ = in_order((late ? now : member.due_ms_) + interval_ms_);
     line_.splice(line_.end(), line_, member.place_);

@@ -1,7 +1,7 @@
 // Pace: one timer for all who do something every so often, thousands of them.
 //
-// All have the same interval, so that whoever was served last is due last: they stand in a line, and the timer waits for the
-// first. It wakes on a grid, a fiftieth of the interval, and serves all who are due by then together.
+// All have the same interval, so that whoever was served last is due last: they stand in a line, and the timer waits
+// for the first. It wakes on a grid, a fiftieth of the interval, and serves all who are due by then together.
 //
 // Tests: tests/services/poetry/pace_test.cpp
 #pragma once
@@ -46,8 +46,8 @@ class Pace {
   Pace(const Pace&) = delete;
   Pace& operator=(const Pace&) = delete;
 
-  /// Its first turn comes an interval from now. One that comes too late (the loop was busy) puts off those after it: nobody
-  /// has two turns at once. REQUIRES: not in line.
+  /// Its first turn comes an interval from now. One that comes too late (the loop was busy) puts off those after it:
+  /// nobody has two turns at once. REQUIRES: not in line.
   void join(Member& member);
   /// Nothing, when it is not in line.
   void leave(Member& member);

@@ -1,9 +1,9 @@
 // Poem: one version of a poem's file, as it was when it was opened; and PoemFile: the present one of a path.
 //
 // A file may be rewritten while it is served. What replaces it under its name (rename(2)) leaves the version alone: its
-// descriptor goes on seeing the old bytes. What changes it in place is seen by its size and its time of modification, before
-// a byte of it leaves. Times have the grain of the kernel's clock: a version that is as young as a grain could change without
-// a trace, so a file is looked at again a moment later until it is older (git's "racy" entries).
+// descriptor goes on seeing the old bytes. What changes it in place is seen by its size and its time of modification,
+// before a byte of it leaves. Times have the grain of the kernel's clock: a version that is as young as a grain could
+// change without a trace, so a file is looked at again a moment later until it is older (git's "racy" entries).
 //
 // Tests: tests/services/poetry/poetry_test.cpp
 #pragma once
@@ -43,8 +43,8 @@ class Poem {
   static constexpr std::size_t kInMemoryBytesMax = std::size_t{1} << 20U;
 
   /// Opens and looks; blocks. `present`, when it is still what the file is, is returned as it is.
-  /// Errors: no_input: there is none, or it is no regular file; permission; temporary: it changes just now, it may be looked
-  /// at again after kSettleMs; internal.
+  /// Errors: no_input: there is none, or it is no regular file; permission; temporary: it changes just now, it may be
+  /// looked at again after kSettleMs; internal.
   [[nodiscard]] static Result<std::shared_ptr<const Poem>> open(const std::string& path,
                                                                 const std::shared_ptr<const Poem>& present);
   static constexpr std::uint64_t kSettleMs = 20;
@@ -83,15 +83,15 @@ class PoemFile {
   PoemFile(const PoemFile&) = delete;
   PoemFile& operator=(const PoemFile&) = delete;
 
-  /// What the file is now: looked at after this call, at once for all who have asked meanwhile. Errors: Poem::open()'s, told in
-  /// the log when they begin and when they end.
+  /// What the file is now: looked at after this call, at once for all who have asked meanwhile. Errors:
+  /// Poem::open()'s, told in the log when they begin and when they end.
   [[nodiscard]] net::Deferred<PoemPointer> get();
 
   [[nodiscard]] std::uint64_t versions() const { return versions_; }  ///< that were seen
   [[nodiscard]] std::uint64_t failures() const { return failures_; }  ///< looks that ended with an error
 
-  /// A version that its last client lets go of is closed in the pool: the kernel frees its blocks then, if it has no name
-  /// any more.
+  /// A version that its last client lets go of is closed in the pool: the kernel frees its blocks then, if it has no
+  /// name any more.
   void let_go(PoemPointer poem);
 
  private:

@@ -215,20 +215,18 @@ Kind poetry_kind() {
   Kind kind;
   kind.name = "poetry";
   kind.summary = "tells a poem to whoever connects, and ends; a poem that could not be told whole ends in a reset";
-  OptionSpec poem{"poem", OptionSpec::Type::text, {}, "ecstasy.txt", "the file with the poem; looked at for each client"};
+  OptionSpec poem{
+      "poem", OptionSpec::Type::text, {}, "ecstasy.txt", "the file with the poem; looked at for each client"};
   poem.required = true;
   OptionSpec num_bytes{"num_bytes", OptionSpec::Type::count, {}, "10", "slow: so many bytes at once, 1 to 65536"};
   num_bytes.check = check_num_bytes;
   OptionSpec delay{"delay", OptionSpec::Type::duration, {}, "0.7s", "slow: the time between them, 1ms to 1h"};
   delay.check = check_delay;
-  kind.options = {poem,
-                  {"mode",
-                   OptionSpec::Type::choice,
-                   {"fast", "slow"},
-                   "fast",
-                   "the whole poem at once, or num_bytes every delay"},
-                  num_bytes,
-                  delay};
+  kind.options = {
+      poem,
+      {"mode", OptionSpec::Type::choice, {"fast", "slow"}, "fast", "the whole poem at once, or num_bytes every delay"},
+      num_bytes,
+      delay};
   kind.create = [](const Options& options) { return std::make_unique<PoetryService>(options); };
   return kind;
 }

@@ -35,7 +35,8 @@ class PoetryProxy final : public Service {
   [[nodiscard]] std::unique_ptr<net::Protocol> build_protocol() override;
   [[nodiscard]] std::vector<std::string> status() const override;
 
-  /// The poem, when it is there and not too old; else what one fetch for all who wait brings, or the old one when it fails.
+  /// The poem, when it is there and not too old; else what one fetch for all who wait brings, or the old one when it
+  /// fails.
   [[nodiscard]] net::Deferred<TextPointer> get();
 
   Recitals recitals;
@@ -71,7 +72,7 @@ class PoetryProxy final : public Service {
   std::uint64_t refresh_ms_;
   WallClock clock_;
   net::Reactor* reactor_ = nullptr;
-  std::string who_;  ///< the service, for the log
+  std::string who_;   ///< the service, for the log
   TextPointer text_;  ///< what is served; those in the middle of an older one keep that
   std::uint64_t text_at_ms_ = 0;
   std::vector<net::DeferredSource<TextPointer>> waiting_;
@@ -107,8 +108,9 @@ void PoetryProxy::stop() {
 }
 
 std::vector<std::string> PoetryProxy::status() const {
-  const std::string kept = text_ == nullptr ? "no poem" : "a poem of " + std::to_string(text_->size()) + " bytes, " +
-                                                              std::to_string((now_ms() - text_at_ms_) / 1000) + " s old";
+  const std::string kept = text_ == nullptr ? "no poem"
+                                            : "a poem of " + std::to_string(text_->size()) + " bytes, " +
+                                                  std::to_string((now_ms() - text_at_ms_) / 1000) + " s old";
   return {"proxy: " + kept + ", " + std::to_string(state_->fetched) + " fetched, " + std::to_string(failures_) +
               " fetches failed, " + std::to_string(waiting()) + " clients wait for one",
           "poem: " + recitals.text()};
@@ -139,9 +141,9 @@ net::Deferred<void> PoetryProxy::fetch_for_all() {
   } else {
     ++failures_;
     const char* instead = text_ == nullptr ? "its clients get nothing" : "the old one is told";
-    reactor_->log().write(LogLevel::warning, who_,
-                          "fetching the poem: " + poem.error().message + "; " + instead + " (" +
-                              std::to_string(waiting()) + " wait)");
+    reactor_->log().write(
+        LogLevel::warning, who_,
+        "fetching the poem: " + poem.error().message + "; " + instead + " (" + std::to_string(waiting()) + " wait)");
   }
   std::vector<net::DeferredSource<TextPointer>> waiting = std::exchange(waiting_, {});
   for (net::DeferredSource<TextPointer>& one : waiting) {
@@ -228,19 +230,23 @@ Kind poetry_proxy_kind(WallClock clock) {
   Kind kind;
   kind.name = "poetry-proxy";
   kind.summary = "fetches a poem from another poetry server, keeps it, and tells it to whoever connects";
-  OptionSpec upstream{"upstream", OptionSpec::Type::text, {}, "tcp:poems.example.org:10000", "where the poem is fetched"};
+  OptionSpec upstream{
+      "upstream", OptionSpec::Type::text, {}, "tcp:poems.example.org:10000", "where the poem is fetched"};
   upstream.required = true;
   upstream.check = check_upstream;
   OptionSpec timeout{"timeout", OptionSpec::Type::duration, {}, "10s", "a fetch without a byte for so long has failed"};
   timeout.check = check_timeout;
   OptionSpec size_max{"size_max", OptionSpec::Type::size, {}, "1MiB", "a longer poem is not taken; at most 16MiB"};
   size_max.check = check_size_max;
-  kind.options = {upstream, timeout, size_max,
-                  {"refresh",
-                   OptionSpec::Type::duration,
-                   {},
-                   "0",
-                   "a poem that is so old is fetched again for the next client, and told as it is when that fails; 0: never"}};
+  kind.options = {
+      upstream,
+      timeout,
+      size_max,
+      {"refresh",
+       OptionSpec::Type::duration,
+       {},
+       "0",
+       "a poem that is so old is fetched again for the next client, and told as it is when that fails; 0: never"}};
   kind.state = &poetry_proxy_codec();
   kind.create = [clock = std::move(clock)](const Options& options) {
     return std::make_unique<PoetryProxy>(options, clock);

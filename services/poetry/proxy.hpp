@@ -1,8 +1,8 @@
 // The poetry-proxy service: fetches a poem from a poetry server, once, keeps it, and tells it to whoever connects.
 //
-// After the proxies of Dave Peticolas' "Twisted Introduction" (parts 14 and 18), which keep the poem as long as the process
-// lives. Here it is the service's state. Those who come while it is fetched share the fetch. A fetch goes on when they have
-// all left: the next one has use for it, and its limits end it in any case.
+// After the proxies of Dave Peticolas' "Twisted Introduction" (parts 14 and 18), which keep the poem as long as the
+// process lives. Here it is the service's state. Those who come while it is fetched share the fetch. A fetch goes on
+// when they have all left: the next one has use for it, and its limits end it in any case.
 //
 // Tests: tests/services/poetry/proxy_test.cpp, tests/end_to_end/poetry_test.cpp
 #pragma once

@@ -1,7 +1,7 @@
 // Reciter: a protocol that tells a poem and ends; what the client says is not looked at.
 //
-// The poetry protocol has no length: the end of the stream is the end of the poem. So a poem that is not told to its end is
-// ended by a reset, whatever the reason, and a client never takes it for whole.
+// The poetry protocol has no length: the end of the stream is the end of the poem. So a poem that is not told to its
+// end is ended by a reset, whatever the reason, and a client never takes it for whole.
 //
 // Tests: tests/services/poetry/poetry_test.cpp, proxy_test.cpp
 #pragma once

@@ -18,7 +18,10 @@ class TransformService final : public Service {
   [[nodiscard]] std::vector<std::string> status() const override {
     std::string text = "transformed:";
     for (std::size_t i = 0; i < done_.size(); ++i) {
-      text.append(i == 0 ? " " : ", ").append(std::to_string(done_[i])).append(" by ").append(poem_transforms()[i].name);
+      text.append(i == 0 ? " " : ", ")
+          .append(std::to_string(done_[i]))
+          .append(" by ")
+          .append(poem_transforms()[i].name);
     }
     return {text + "; " + std::to_string(refused_) + " requests for something else"};
   }

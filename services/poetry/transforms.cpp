@@ -55,14 +55,15 @@ bool is_cased(utf8proc_int32_t code) {
     default:
       break;
   }
-  // PropList.txt, Other_Lowercase and Other_Uppercase: Roman numerals and letters in circles change case; the rest is named.
+  // PropList.txt, Other_Lowercase and Other_Uppercase: Roman numerals and letters in circles change case; the rest is
+  // named.
   if (utf8proc_tolower(code) != code || utf8proc_toupper(code) != code || code == 0xAA || code == 0xBA) return true;
   return (code >= 0x1F130 && code <= 0x1F149) || (code >= 0x1F150 && code <= 0x1F169) ||
          (code >= 0x1F170 && code <= 0x1F189);
 }
 
-/// The standard's property Case_Ignorable: marks, modifiers, and the punctuation that stands inside words (Word_Break is
-/// MidLetter, MidNumLet or Single_Quote).
+/// The standard's property Case_Ignorable: marks, modifiers, and the punctuation that stands inside words (Word_Break
+/// is MidLetter, MidNumLet or Single_Quote).
 bool is_case_ignorable(utf8proc_int32_t code) {
   if (code == kNone) return false;
   switch (utf8proc_category(code)) {
@@ -81,13 +82,32 @@ bool is_case_ignorable(utf8proc_int32_t code) {
   return std::find(kInsideWords.begin(), kInsideWords.end(), code) != kInsideWords.end();
 }
 
-/// Whether the first character of `text` that counts is cased. What is passed over lies between two that count, so that a
-/// whole poem costs no more than twice its length.
+/// What stands last in some text, as it would be found from the beginning: no byte begins two characters.
+Character last_of(std::string_view text) {
+  constexpr std::size_t kBytesMax = 4;
+  for (std::size_t bytes = 2; bytes <= std::min(kBytesMax, text.size()); ++bytes) {
+    const Character found = first_of(text.substr(text.size() - bytes));
+    if (found.bytes == bytes) return found;
+  }
+  const auto last = static_cast<unsigned char>(text.back());
+  return {last < 0x80 ? utf8proc_int32_t{last} : kNone, 1};
+}
+
+/// Whether the first character of `text` that counts is cased; and the last one. What is passed over lies between two
+/// that count, so that a whole poem costs no more than three times its length.
 bool cased_follows(std::string_view text) {
   while (!text.empty()) {
     const Character next = first_of(text);
     if (!is_case_ignorable(next.code)) return is_cased(next.code);
     text.remove_prefix(next.bytes);
+  }
+  return false;
+}
+bool cased_precedes(std::string_view text) {
+  while (!text.empty()) {
+    const Character last = last_of(text);
+    if (!is_case_ignorable(last.code)) return is_cased(last.code);
+    text.remove_suffix(last.bytes);
   }
   return false;
 }
@@ -105,15 +125,14 @@ const PoemTransform* find_poem_transform(std::string_view name) {
 std::string cummingsify(std::string_view poem) {
   std::string lower;
   lower.reserve(poem.size());
-  bool after_cased = false;  // what counted last is cased
-  while (!poem.empty()) {
-    const Character next = first_of(poem);
-    const std::string_view bytes = poem.substr(0, next.bytes);
-    poem.remove_prefix(next.bytes);
+  for (std::size_t at = 0; at < poem.size();) {
+    const Character next = first_of(poem.substr(at));
+    const std::string_view bytes = poem.substr(at, next.bytes);
     if (next.bytes == 1) {
       lower += next.code == kNone ? bytes[0] : lower_ascii(bytes[0]);
     } else if (next.code == kCapitalSigma) {
-      append(lower, after_cased && !cased_follows(poem) ? kFinalSigma : kSmallSigma);
+      const bool ends_word = cased_precedes(poem.substr(0, at)) && !cased_follows(poem.substr(at + next.bytes));
+      append(lower, ends_word ? kFinalSigma : kSmallSigma);
     } else if (next.code == kCapitalDottedI) {
       lower.append("i\u0307");
     } else {
@@ -121,7 +140,7 @@ std::string cummingsify(std::string_view poem) {
       if (changed == next.code) lower.append(bytes);
       else append(lower, changed);
     }
-    if (!is_case_ignorable(next.code)) after_cased = is_cased(next.code);
+    at += next.bytes;
   }
   return lower;
 }
@@ -139,12 +158,15 @@ std::string backwards(std::string_view poem) {
   utf8proc_int32_t before = kNone;
   while (at < poem.size()) {
     const Character next = first_of(poem.substr(at));
-    const bool goes_on = before != kNone && next.code != kNone && !utf8proc_grapheme_break_stateful(before, next.code, &state);
+    const bool plain = before < 0x80 && next.code < 0x80;  // or no UTF-8
+    const bool goes_on =
+        plain ? before == '\r' && next.code == '\n'
+              : before != kNone && next.code != kNone && !utf8proc_grapheme_break_stateful(before, next.code, &state);
     if (!goes_on && at > begin) {
       put(poem.substr(begin, at - begin));
       begin = at;
     }
-    if (before == kNone || next.code == kNone) state = 0;
+    if (plain || before == kNone || next.code == kNone) state = 0;
     before = next.code;
     at += next.bytes;
   }

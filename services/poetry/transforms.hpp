@@ -1,4 +1,5 @@
-// Transforms: what the poetry-transform service can do to a poem. The list is in transforms.cpp; a new one is a line there.
+// Transforms: what the poetry-transform service can do to a poem. The list is in transforms.cpp; a new one is a line
+// there.
 //
 // Text is UTF-8; bytes that are not stay as they are, where they are.
 //
@@ -23,8 +24,8 @@ struct PoemTransform {
 /// nullptr: there is none of this name.
 [[nodiscard]] const PoemTransform* find_poem_transform(std::string_view name);
 
-/// Lowercase in full, as Unicode has it without a language: one letter may become two, and a sigma at the end of a word is
-/// another than inside.
+/// Lowercase in full, as Unicode has it without a language: one letter may become two, and a sigma at the end of a
+/// word is another than inside.
 [[nodiscard]] std::string cummingsify(std::string_view poem);
 /// The characters that a reader sees, the last one first: marks stay with their letter, CR LF stays one.
 [[nodiscard]] std::string backwards(std::string_view poem);

@@ -25,8 +25,8 @@ bool long_run() { return std::getenv("TAP_LONG") != nullptr; }
 std::size_t descriptors(pid_t pid) {
   std::size_t count = 0;
   std::error_code gone;
-  for (std::filesystem::directory_iterator each("/proc/" + std::to_string(pid) + "/fd", gone), end; !gone && each != end;
-       each.increment(gone)) {
+  for (std::filesystem::directory_iterator each("/proc/" + std::to_string(pid) + "/fd", gone), end;
+       !gone && each != end; each.increment(gone)) {
     ++count;
   }
   return count;
@@ -97,14 +97,15 @@ void check_numbers(Ledger& ledger, const std::string& what, const std::string& s
   CHECK(std::adjacent_find(numbers.begin(), numbers.end()) == numbers.end());
   CHECK(numbers.front() >= first);
   const std::uint64_t skipped = numbers.back() - first + 1 - numbers.size();
-  MESSAGE(what << ": " << numbers.size() << " were given, " << skipped << " have no client, " << ledger.failures(service)
-               << " requests had no answer");
+  MESSAGE(what << ": " << numbers.size() << " were given, " << skipped << " have no client, "
+               << ledger.failures(service) << " requests had no answer");
   CHECK(skipped <= ledger.failures(service));
 }
 
 }  // namespace
 
-TEST_CASE("all articles: under load, kills, stops and resumes nothing is lost or told twice, and nothing is left behind") {
+TEST_CASE(
+    "all articles: under load, kills, stops and resumes nothing is lost or told twice, and nothing is left behind") {
   Articles articles;
   articles.start();
   {
@@ -161,7 +162,7 @@ TEST_CASE("all articles: under load, kills, stops and resumes nothing is lost or
     CAPTURE(std::string(exercise.service));
     CHECK(ledger.answers(exercise.service) > 0);
     MESSAGE(std::string(exercise.service) << ": " << ledger.answers(exercise.service) << " answers, "
-                             << ledger.failures(exercise.service) << " requests had none");
+                                          << ledger.failures(exercise.service) << " requests had none");
   }
   check_numbers(ledger, "fibonacci", "fibonacci", 2);
   check_numbers(ledger, "onetimekey", "onetimekey", 1000);

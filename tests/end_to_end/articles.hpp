@@ -1,4 +1,5 @@
-// Articles: tests/all-articles.toml as one process, and what a test knows of it while it is killed, stopped and resumed.
+// Articles: tests/all-articles.toml as one process, and what a test knows of it while it is killed, stopped and
+// resumed.
 #pragma once
 
 #include <condition_variable>

@@ -1,5 +1,5 @@
-// What one client does with each service of tests/all-articles.toml. A further service is one function, and one line of the
-// list at the end.
+// What one client does with each service of tests/all-articles.toml. A further service is one function, and one line
+// of the list at the end.
 //
 // A request that gets no answer is no fault: a worker may be killed at any time. An answer that is wrong always is one.
 #include <unordered_map>
@@ -131,7 +131,8 @@ void greeting(Articles& articles, const std::string& service, bool (*is_right)(c
 }
 
 void time(Articles& articles, const std::string& service) {
-  greeting(articles, service, [](const std::string& heard) { return heard.compare(0, 19, "Hello. The time is ") == 0; });
+  greeting(articles, service,
+           [](const std::string& heard) { return heard.compare(0, 19, "Hello. The time is ") == 0; });
 }
 void daytime(Articles& articles, const std::string& service) {
   greeting(articles, service, [](const std::string& heard) { return heard.size() == 26; });
@@ -173,9 +174,9 @@ void transform(Articles& articles, const std::string& service) {
 
 const std::vector<Exercise>& exercises() {
   static const std::vector<Exercise> all{
-      {"chargen", chargen}, {"daytime", daytime},         {"discard", discard},   {"echo", echo},
-      {"ecstasy", fast_poem}, {"fascination", slow_poem}, {"fibonacci", fibonacci}, {"onetimekey", onetimekey},
-      {"proxy", fast_poem}, {"sequence", sequence},       {"time", time},         {"time868", time868},
+      {"chargen", chargen},     {"daytime", daytime},       {"discard", discard},     {"echo", echo},
+      {"ecstasy", fast_poem},   {"fascination", slow_poem}, {"fibonacci", fibonacci}, {"onetimekey", onetimekey},
+      {"proxy", fast_poem},     {"sequence", sequence},     {"time", time},           {"time868", time868},
       {"transform", transform},
   };
   return all;

@@ -32,8 +32,9 @@ Process start_origin(const TemporaryDirectory& directory, bool encrypted = false
 
 /// What curl gets through the proxy, then its status: "hello 200".
 std::string curl(const TemporaryDirectory& directory, const Daemon& daemon, const std::vector<std::string>& words) {
-  std::vector<std::string> all{"curl", "-sS", "--max-time", "20", "-w", " %{http_code}", "-x",
-                               "http://127.0.0.1:" + std::to_string(daemon.port())};
+  std::vector<std::string> all{
+      "curl", "-sS",           "--max-time", "20",
+      "-w",   " %{http_code}", "-x",         "http://127.0.0.1:" + std::to_string(daemon.port())};
   all.insert(all.end(), words.begin(), words.end());
   const Ended ended = run(all, directory.path());
   return ended.code == 0 ? ended.out : "curl ended with " + std::to_string(ended.code) + " " + ended.out;
@@ -72,13 +73,16 @@ TEST_CASE("filter-proxy: curl goes through it in all its moods") {
   CHECK(curl(directory, daemon, {at + "/chunked"}) == "one two three 200");
   CHECK(curl(directory, daemon, {at + "/until-close"}) == "until close 200");
   CHECK(curl(directory, daemon, {"-T", "body", at + "/upload"}) == "PUT 3000000 200");
-  CHECK(curl(directory, daemon, {"-H", "Transfer-Encoding: chunked", "--data-binary", "@body", at + "/upload"}) == "POST 3000000 200");
-  CHECK(curl(directory, daemon, {"-H", "Expect: 100-continue", "--data-binary", "@body", at + "/upload"}) == "POST 3000000 200");
+  CHECK(curl(directory, daemon, {"-H", "Transfer-Encoding: chunked", "--data-binary", "@body", at + "/upload"}) ==
+        "POST 3000000 200");
+  CHECK(curl(directory, daemon, {"-H", "Expect: 100-continue", "--data-binary", "@body", at + "/upload"}) ==
+        "POST 3000000 200");
   CHECK(curl(directory, daemon, {"--http2", at + "/hello"}) == "hello 200");
   CHECK(curl(directory, daemon, {"--http1.0", at + "/chunked"}) == "one two three 200");
   CHECK(ends_with(curl(directory, daemon, {"-I", at + "/hello"}), "\r\n\r\n 200"));
   CHECK(curl(directory, daemon, {at + "/204"}) == " 204");
-  CHECK(curl(directory, daemon, {"-o", "/dev/null", at + "/hello", at + "/hello", at + "/hello"}).find("200") != std::string::npos);
+  CHECK(curl(directory, daemon, {"-o", "/dev/null", at + "/hello", at + "/hello", at + "/hello"}).find("200") !=
+        std::string::npos);
   CHECK(ends_with(curl(directory, daemon, {"http://nosuch.invalid/"}), " 502"));
   CHECK(ends_with(curl(directory, daemon, {"http://127.0.0.1:1/"}), " 502"));
   // A loop: the proxy's own port as the origin.
@@ -88,9 +92,10 @@ TEST_CASE("filter-proxy: curl goes through it in all its moods") {
 
 TEST_CASE("filter-proxy: https passes through a tunnel, to allowed ports only") {
   const TemporaryDirectory directory;
-  const Ended made = run({"openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-                          "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"},
-                         directory.path());
+  const Ended made =
+      run({"openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+           "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"},
+          directory.path());
   REQUIRE(made.code == 0);
   Process origin = start_origin(directory, true);
   const std::string port = origin.read_line();
@@ -113,8 +118,10 @@ TEST_CASE("filter-proxy: rules are read again at SIGHUP, counts survive a kill a
   REQUIRE_MESSAGE(daemon.started(), daemon.launcher().err);
   CHECK(ends_with(curl(directory, daemon, {"http://x.ads.example/"}), " 403"));
   CHECK(ends_with(curl(directory, daemon, {"http://127.0.0.2:" + port + "/a.png"}), " 403"));
-  CHECK(curl(directory, daemon, {"-b", "a=b", "-i", "http://127.0.0.1:" + port + "/cookie"}).find("none 200") != std::string::npos);
-  CHECK(curl(directory, daemon, {"-b", "a=b", "-i", "http://localhost:" + port + "/cookie"}).find("a=b 200") != std::string::npos);
+  CHECK(curl(directory, daemon, {"-b", "a=b", "-i", "http://127.0.0.1:" + port + "/cookie"}).find("none 200") !=
+        std::string::npos);
+  CHECK(curl(directory, daemon, {"-b", "a=b", "-i", "http://localhost:" + port + "/cookie"}).find("a=b 200") !=
+        std::string::npos);
   // The counts are durable a second later at the latest; QUIT tells what the state has.
   bool told = false;
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
@@ -138,7 +145,8 @@ TEST_CASE("filter-proxy: rules are read again at SIGHUP, counts survive a kill a
   write_text(directory / "rules.toml", "[[rule]]\nname = 'all'\nhosts = ['*']\nblock = ['connections']\n");
   daemon.signal(SIGHUP);
   REQUIRE(daemon.wait_for_log("new rules: 1 for 1 hosts"));
-  CHECK(curl(directory, daemon, {"http://127.0.0.1:" + port + "/hello"}).find("rule &#39;all&#39;") != std::string::npos);
+  CHECK(curl(directory, daemon, {"http://127.0.0.1:" + port + "/hello"}).find("rule &#39;all&#39;") !=
+        std::string::npos);
   REQUIRE(daemon.stop());
 
   Daemon again(directory, proxy_words({"--rules", "rules.toml"}));
@@ -165,7 +173,8 @@ TEST_CASE("filter-proxy: no hostile request reaches the origin in a form that tw
   const TemporaryDirectory directory;
   Daemon daemon(directory, proxy_words());
   REQUIRE_MESSAGE(daemon.started(), daemon.launcher().err);
-  const Ended ended = run({"python3", script("smuggling.py"), std::to_string(daemon.port()), directory.path()}, directory.path());
+  const Ended ended =
+      run({"python3", script("smuggling.py"), std::to_string(daemon.port()), directory.path()}, directory.path());
   CHECK_MESSAGE(ended.code == 0, (ended.out + ended.err));
   MESSAGE(ended.out);
   CHECK(daemon.stop());
@@ -176,7 +185,8 @@ TEST_CASE("filter-proxy: a browser's page stands without the blocked image, and 
   write_text(directory / "rules.toml", kRules);
   Daemon daemon(directory, proxy_words({"--rules", "rules.toml"}));
   REQUIRE_MESSAGE(daemon.started(), daemon.launcher().err);
-  const Ended ended = run({"python3", script("browser.py"), std::to_string(daemon.port()), directory.path()}, directory.path());
+  const Ended ended =
+      run({"python3", script("browser.py"), std::to_string(daemon.port()), directory.path()}, directory.path());
   if (ended.code != kSkipped) CHECK_MESSAGE(ended.code == 0, (ended.out + ended.err));
   MESSAGE(ended.out);
   CHECK(daemon.stop());

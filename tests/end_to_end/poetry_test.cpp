@@ -60,7 +60,8 @@ long resident_kib(pid_t pid) {
 }
 
 std::vector<std::string> poetry_words(const std::vector<std::string>& more) {
-  std::vector<std::string> words{"poetry", "--listen", "tcp:0:interface=127.0.0.1:backlog=8192", "--poem", "poem.txt", "-o"};
+  std::vector<std::string> words{"poetry", "--listen", "tcp:0:interface=127.0.0.1:backlog=8192",
+                                 "--poem", "poem.txt", "-o"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -87,12 +88,14 @@ class Audience {
 
   /// Until all have heard the end. Pieces come some milliseconds apart for different listeners, and are read together.
   void listen(const std::string& poem, std::size_t num_bytes, double delay_s) {
-    const auto deadline = Clock::now() + std::chrono::duration<double>(3 * delay_s * static_cast<double>(poem.size() / num_bytes) + 20);
+    const auto deadline =
+        Clock::now() + std::chrono::duration<double>(3 * delay_s * static_cast<double>(poem.size() / num_bytes) + 20);
     std::vector<epoll_event> events(1024);
     while (open_ > 0 && Clock::now() < deadline) {
       const int ready = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 1000);
       const auto now = Clock::now();
-      for (int i = 0; i < ready; ++i) hear(listeners_[events[static_cast<std::size_t>(i)].data.u64], poem, now, num_bytes, delay_s);
+      for (int i = 0; i < ready; ++i)
+        hear(listeners_[events[static_cast<std::size_t>(i)].data.u64], poem, now, num_bytes, delay_s);
     }
   }
 
@@ -145,7 +148,8 @@ class Audience {
 
 }  // namespace
 
-TEST_CASE("poetry: a worker that is killed in the middle of a poem resets its clients, and the next one tells it whole") {
+TEST_CASE(
+    "poetry: a worker that is killed in the middle of a poem resets its clients, and the next one tells it whole") {
   const TemporaryDirectory directory;
   const std::string poem = poem_text(30'000'000);
   write_poem(directory / "poem.txt", poem);
@@ -248,7 +252,8 @@ STEP = 2000
 POEMS = ['HERE IS MY POEM', '\u039f\u0394\u03a5\u03a3\u03a3\u0395\u03a5\u03a3 \u03a3', '']
 POEMS += [' '.join(map(chr, CODES[i:i + STEP])) for i in range(0, len(CODES), STEP)]
 # Each character around a capital sigma: whether it is the end of a word.
-POEMS += ['\n'.join('A\u03a3%s A\u03a3%sA %s\u03a3 A%s\u03a3' % ((chr(c),) * 4) for c in CODES[i:i + STEP]) for i in range(0, len(CODES), STEP)]
+POEMS += ['\n'.join(
+    'A\u03a3%s A\u03a3%sA %s\u03a3 A%s\u03a3' % ((chr(c),) * 4) for c in CODES[i:i + STEP]) for i in range(0, len(CODES), STEP)]
 
 class Client(NetstringReceiver):
     MAX_LENGTH = 1 << 21

@@ -19,16 +19,16 @@ using namespace tap::services;
 constexpr std::string_view kUs = "tapd-us";
 
 /// No field that concerns one hop, none that frames, none that is a cookie where these are blocked.
-void check_fields(const net::HttpHead& head, bool strip) {
+void check_fields(const net::HttpHead& head, bool strip, std::string_view cookie) {
   for (const net::HttpField& field : head.fields) {
-    for (const std::string_view name : {"connection", "keep-alive", "te", "upgrade", "trailer", "expect", "proxy-connection",
-                                        "proxy-authorization", "content_length", "transfer_encoding"}) {
+    for (const std::string_view name :
+         {"connection", "keep-alive", "te", "upgrade", "trailer", "proxy-connection", "proxy-authorization",
+          "content_length", "transfer_encoding"}) {
       TAP_ASSERT(!net::same_ignoring_case(field.name, name));
     }
     if (!strip) continue;
-    for (const std::string_view name : {"cookie", "cookie2", "set-cookie", "set-cookie2"}) {
-      TAP_ASSERT(!net::same_ignoring_case(field.name, name));
-    }
+    TAP_ASSERT(!net::same_ignoring_case(field.name, cookie) &&
+               !net::same_ignoring_case(field.name, std::string(cookie) + '2'));
   }
 }
 
@@ -46,21 +46,23 @@ void check_request(std::string_view input, bool strip) {
   (void)asks_for_image(head, target.path);
   net::HttpFields fields;
   (void)rewrite_request(head, {kUs, strip}, fields);
-  const std::string sent = std::string(head.method) + " " + std::string(target.path) + " HTTP/1.1\r\nHost: " + target.authority +
-                           "\r\n" + fields.text() + (head.chunked ? "Transfer-Encoding: chunked\r\n" : "") + "\r\n";
+  const std::string sent = std::string(head.method) + " " + std::string(target.path) +
+                           " HTTP/1.1\r\nHost: " + target.authority + "\r\n" + fields.text() +
+                           (head.chunked ? "Transfer-Encoding: chunked\r\n" : "") + "\r\n";
   net::HttpRequestParser again;
   std::string_view rest = sent;
   const net::HttpEvent event = again.next(rest);
   // What is sent may be a little longer than what came, and so meet a limit.
   if (event == net::HttpEvent::failed && (again.failure().status == 431 || again.failure().status == 414)) return;
   TAP_ASSERT(event == net::HttpEvent::head && rest.empty());
-  TAP_ASSERT(again.head().method == head.method && again.head().chunked == head.chunked && !again.head().content_length);
+  TAP_ASSERT(again.head().method == head.method && again.head().chunked == head.chunked &&
+             !again.head().content_length);
   TAP_ASSERT(!again.head().expects_continue && !again.head().upgrade);
-  check_fields(again.head(), strip);
+  check_fields(again.head(), strip, "cookie");
   // Its own name is in Via now: it would know the request again.
   Target looped;
-  const std::string to_proxy = std::string(head.method) + " http://" + target.authority + "/ HTTP/1.1\r\nHost: " + target.authority +
-                               "\r\n" + fields.text() + "\r\n";
+  const std::string to_proxy = std::string(head.method) + " http://" + target.authority +
+                               "/ HTTP/1.1\r\nHost: " + target.authority + "\r\n" + fields.text() + "\r\n";
   net::HttpRequestParser third;
   rest = to_proxy;
   if (third.next(rest) != net::HttpEvent::head) return;
@@ -74,14 +76,15 @@ void check_response(std::string_view input, bool strip) {
   (void)is_image(parser.head());
   net::HttpAnswerHead answer(parser.head().status);
   (void)rewrite_response(parser.head(), {kUs, strip}, answer);
-  const std::string sent = "HTTP/1.1 " + std::to_string(parser.head().status) + " x\r\n" + answer.fields().text() + "\r\n";
+  const std::string sent =
+      "HTTP/1.1 " + std::to_string(parser.head().status) + " x\r\n" + answer.fields().text() + "\r\n";
   net::HttpResponseParser again;
   std::string_view rest = sent;
   const net::HttpEvent event = again.next(rest);
   if (event == net::HttpEvent::failed && again.failure().status == 431) return;
   TAP_ASSERT(event == net::HttpEvent::head && rest.empty());
   TAP_ASSERT(!again.head().chunked && !again.head().content_length);
-  check_fields(again.head(), strip);
+  check_fields(again.head(), strip, "set-cookie");
 }
 
 }  // namespace

@@ -99,21 +99,25 @@ TEST_CASE("filter-proxy forwarding: what concerns one hop stays here, what Conne
   CHECK(sent_on("POST http://a/ HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\nCookie: a=b\r\n\r\n") ==
         "Cookie: a=b\r\nVia: 1.0 tapd-us\r\n");
   CHECK(passed_back("HTTP/1.1 200 OK\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 1\r\nContent-Length: 0\r\n"
-                    "Proxy-Authenticate: Basic\r\nUpgrade: h2\r\nServer: s\r\n\r\n") == "Server: s\r\nVia: 1.1 tapd-us\r\n");
+                    "Proxy-Authenticate: Basic\r\nUpgrade: h2\r\nServer: s\r\n\r\n") ==
+        "Server: s\r\nVia: 1.1 tapd-us\r\n");
 }
 
 TEST_CASE("filter-proxy forwarding: cookies go neither way where they are blocked") {
   const std::string request = "GET http://a/ HTTP/1.1\r\nHost: a\r\ncookie: a=b\r\nCookie2: $Version=1\r\nA: 1\r\n\r\n";
   CHECK(sent_on(request, true) == "A: 1\r\nVia: 1.1 tapd-us\r\n");
   CHECK(sent_on(request, false).find("a=b") != std::string::npos);
-  const std::string response = "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nset-cookie: c=d\r\nContent-Length: 0\r\nA: 1\r\n\r\n";
+  const std::string response =
+      "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nset-cookie: c=d\r\nContent-Length: 0\r\nA: 1\r\n\r\n";
   CHECK(passed_back(response, true) == "A: 1\r\nVia: 1.1 tapd-us\r\n");
   CHECK(passed_back(response, false).find("c=d") != std::string::npos);
 }
 
 TEST_CASE("filter-proxy forwarding: Max-Forwards counts down for OPTIONS and TRACE only") {
-  CHECK(sent_on("TRACE http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n") == "Max-Forwards: 2\r\nVia: 1.1 tapd-us\r\n");
-  CHECK(sent_on("GET http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n") == "Max-Forwards: 3\r\nVia: 1.1 tapd-us\r\n");
+  CHECK(sent_on("TRACE http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n") ==
+        "Max-Forwards: 2\r\nVia: 1.1 tapd-us\r\n");
+  CHECK(sent_on("GET http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n") ==
+        "Max-Forwards: 3\r\nVia: 1.1 tapd-us\r\n");
   CHECK(forwards_left(Asked("OPTIONS http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n").parser.head()) == 0);
   const Asked trace("TRACE http://a/ HTTP/1.1\r\nHost: a\r\nCookie: secret\r\nMax-Forwards: 0\r\n\r\n");
   CHECK(trace_text(trace.parser.head()) == "TRACE http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");

@@ -86,8 +86,9 @@ std::string rules_file(const TemporaryDirectory& directory, const std::string& t
 
 TEST_CASE("filter-proxy: options that are wrong are refused") {
   const Kind kind = filter_proxy_kind();
-  for (const Given& given : {Given{{"allow_clients", "10.0.0.1/8"}}, Given{{"connect_ports", "0"}}, Given{{"upstreams_max", "0"}},
-                             Given{{"response_timeout", "10ms"}}, Given{{"allow_private", "maybe"}}}) {
+  for (const Given& given :
+       {Given{{"allow_clients", "10.0.0.1/8"}}, Given{{"connect_ports", "0"}}, Given{{"upstreams_max", "0"}},
+        Given{{"response_timeout", "10ms"}}, Given{{"allow_private", "maybe"}}}) {
     CHECK_FALSE(kind.check(given).ok());
   }
   Loop loop;
@@ -254,7 +255,8 @@ TEST_CASE("filter-proxy: clients of elsewhere are sent away") {
 
 TEST_CASE("filter-proxy: rules block connections, images and cookies, are counted, and may change") {
   const TemporaryDirectory directory;
-  const std::string file = rules_file(directory, "[[rule]]\nname='here'\nhosts=['127.0.0.1']\nblock=['images', 'cookies']\n");
+  const std::string file =
+      rules_file(directory, "[[rule]]\nname='here'\nhosts=['127.0.0.1']\nblock=['images', 'cookies']\n");
   World world({{"allow_private", "true"}, {"rules", file}});
   world.client->send(world.head("GET", "/a.png") + "\r\n");
   CHECK(world.answer("</html>").find("rule &#39;here&#39;") != std::string::npos);
@@ -326,7 +328,9 @@ TEST_CASE("filter-proxy: a tunnel passes bytes and ends both ways, to allowed po
   ScriptedFactory factory;
   bool ended = false;
   factory.script.made = [](net::Transport& transport) { transport.write("first"); };
-  factory.script.data = [](net::Transport& transport, std::string_view data) { transport.write("<" + std::string(data) + ">"); };
+  factory.script.data = [](net::Transport& transport, std::string_view data) {
+    transport.write("<" + std::string(data) + ">");
+  };
   factory.script.end = [&](net::Transport& transport) {
     ended = true;
     transport.write("last");

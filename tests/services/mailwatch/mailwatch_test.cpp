@@ -49,14 +49,14 @@ struct Watched {
   void look_up_to(int looks) {
     REQUIRE(loop.turn_until([&] {
       if (says(", " + std::to_string(looks) + " looks")) return true;
-      loop.clock.advance(1);
+      loop.clock.advance(50);
       return false;
     }));
     loop.turn(3);
   }
   [[nodiscard]] bool ended(TransportPair& client) {
     return loop.turn_until([&] {
-      loop.clock.advance(1);
+      loop.clock.advance(50);
       return client.run() && client.peer().ended();
     });
   }
@@ -122,7 +122,7 @@ TEST_CASE("mailwatch: when the last client leaves nothing is looked for any more
     mail.look_up_to(2);
   }
   CHECK(mail.loop.turn_until([&] {
-    mail.loop.clock.advance(1);
+    mail.loop.clock.advance(50);
     return mail.says("0 wait");
   }));
   const std::string before = mail.service->status()[0];

@@ -66,10 +66,9 @@ TEST_CASE("poetry: a poem that is changed or cut under its reader ends in a rese
     PoemOnDisk poem(long_poem(kLong));
     for (const bool slowly : {false, true}) {
       poem.write_over(long_poem(kLong));
-      Served served(poetry_kind(), {{"poem", poem.path()},
-                                    {"mode", slowly ? "slow" : "fast"},
-                                    {"num_bytes", "50000"},
-                                    {"delay", "1ms"}});
+      Served served(
+          poetry_kind(),
+          {{"poem", poem.path()}, {"mode", slowly ? "slow" : "fast"}, {"num_bytes", "50000"}, {"delay", "1ms"}});
       Peer peer = served.connect();
       REQUIRE(served.read_until(peer, 1));
       poem.write_over(long_poem(rest, '!'));

@@ -144,7 +144,8 @@ TEST_CASE("poetry-proxy: a truncated poem is never kept: its clients are reset, 
   CHECK(proxied.told() == "all of it");
 }
 
-TEST_CASE("poetry-proxy: a silence, a server that is not there and one that says too much are failures, and end in time") {
+TEST_CASE(
+    "poetry-proxy: a silence, a server that is not there and one that says too much are failures, and end in time") {
   Proxied proxied(Given{{"timeout", "5s"}, {"size_max", "100"}});
   proxied.upstream.begins("a");
   Peer waiting = proxied.connect();
@@ -278,7 +279,8 @@ TEST_CASE("poetry-proxy: the golden payload of schema version 1 is read") {
   REQUIRE_FALSE(payload.empty());
   PoetryProxyState state;
   REQUIRE(poetry_proxy_codec().decode(payload, 1, state).ok());
-  CHECK(state == PoetryProxyState{7, "tcp:poems.example.org:10000", std::string("a\0 poem\n\xFF", 9), 1'732'455'991'123});
+  CHECK(state ==
+        PoetryProxyState{7, "tcp:poems.example.org:10000", std::string("a\0 poem\n\xFF", 9), 1'732'455'991'123});
   for (std::size_t size = 0; size < payload.size(); ++size) {
     CHECK_FALSE(poetry_proxy_codec().decode(payload.substr(0, size), 1, state).ok());
   }
@@ -290,7 +292,8 @@ TEST_CASE("poetry-proxy: options are checked") {
     return checked ? std::string("fine") : checked.error().message;
   };
   CHECK(refused({{"upstream", "tcp:localhost:10000"}}) == "fine");
-  CHECK(refused({{"upstream", "tls:localhost:10000"}, {"timeout", "1s"}, {"refresh", "1d"}, {"size_max", "2MiB"}}) == "fine");
+  CHECK(refused({{"upstream", "tls:localhost:10000"}, {"timeout", "1s"}, {"refresh", "1d"}, {"size_max", "2MiB"}}) ==
+        "fine");
   CHECK(refused({}).find("upstream") != std::string::npos);
   CHECK(refused({{"upstream", "localhost:1"}}) != "fine");
   CHECK(refused({{"upstream", "unix:/run/poems"}}).find("breaks off looks like a whole one") != std::string::npos);

@@ -25,8 +25,8 @@ TEST_CASE("poetry-transform: the article's request gets the article's answer") {
 
 TEST_CASE("poetry-transform: requests may be many, pipelined, and cut anywhere") {
   const std::unique_ptr<Service> service = make_service(poetry_transform_kind());
-  const std::string requests = netstring("cummingsify.A. B.") + netstring("rot13.") + netstring("backwards.abc") +
-                               netstring("cummingsify.ΣΑΣ");
+  const std::string requests =
+      netstring("cummingsify.A. B.") + netstring("rot13.") + netstring("backwards.abc") + netstring("cummingsify.ΣΑΣ");
   const std::string answers = netstring("a. b.") + netstring("") + netstring("cba") + netstring("σας");
   for (std::size_t piece = 1; piece <= requests.size(); piece += piece < 8 ? 1 : 11) {
     TransportPair pair(service->build_protocol());
@@ -44,8 +44,7 @@ TEST_CASE("poetry-transform: an unknown transform, none, or a bad netstring clos
     const char* request;
     const char* why;
   };
-  for (const Case& bad : {Case{"6:sing.A,", "there is no transform 'sing'"},
-                          Case{"2:.A,", "there is no transform ''"},
+  for (const Case& bad : {Case{"6:sing.A,", "there is no transform 'sing'"}, Case{"2:.A,", "there is no transform ''"},
                           Case{"11:cummingsify,", "a request has no full stop after the transform's name"},
                           Case{"0:,", "a request has no full stop after the transform's name"},
                           Case{"x", "a netstring's length is not a number and a colon"},
@@ -69,7 +68,8 @@ TEST_CASE("poetry-transform: a name that is too long for the log is cut there") 
   CHECK(client.transport.failure() == "there is no transform '" + std::string(32, 'x') + "...'");
 }
 
-TEST_CASE("poetry-transform: the longest request is answered, and a peer that does not read gets one answer at a time") {
+TEST_CASE(
+    "poetry-transform: the longest request is answered, and a peer that does not read gets one answer at a time") {
   const std::unique_ptr<Service> service = make_service(poetry_transform_kind());
   const std::string name = "cummingsify.";
   const std::string longest = name + std::string(kTransformBytesMax - name.size(), 'A');
@@ -82,5 +82,6 @@ TEST_CASE("poetry-transform: the longest request is answered, and a peer that do
   CHECK(pair.run());
   const std::string answer = netstring(std::string(kTransformBytesMax - name.size(), 'a'));
   CHECK(pair.peer().received() == answer + answer + answer);
-  CHECK(service->status()[0] == "transformed: 3 by cummingsify, 0 by backwards, 0 by rot13; 0 requests for something else");
+  CHECK(service->status()[0] ==
+        "transformed: 3 by cummingsify, 0 by backwards, 0 by rot13; 0 requests for something else");
 }

@@ -20,7 +20,7 @@ TEST_CASE("transforms: a sigma at the end of a word is final, and the dotted I b
   CHECK(cummingsify("ΟΔΥΣΣΕΥΣ") == "οδυσσευς");
   CHECK(cummingsify("ΟΔΥΣΣΕΥΣ ΗΡΩΣ.") == "οδυσσευς ηρως.");
   CHECK(cummingsify("Σ") == "σ");
-  CHECK(cummingsify("ΑΣ'Α ΑΣ'") == "ασ'α ας'");    // an apostrophe stands inside words
+  CHECK(cummingsify("ΑΣ'Α ΑΣ'") == "ασ'α ας'");              // an apostrophe stands inside words
   CHECK(cummingsify("Α\u0301Σ\u0301") == "α\u0301ς\u0301");  // marks do not count
   CHECK(cummingsify("'Σ 1Σ") == "'σ 1σ");
   CHECK(cummingsify("\u0130") == "i\u0307");
@@ -31,7 +31,10 @@ TEST_CASE("transforms: what is no UTF-8 stays as it is") {
   CHECK(cummingsify("\xC0\x81X") == "\xC0\x81x");          // an overlong form
   CHECK(cummingsify("\xED\xA0\x80X") == "\xED\xA0\x80x");  // a surrogate
   CHECK(cummingsify(std::string("A\0B", 3)) == std::string("a\0b", 3));
-  CHECK(backwards("a\xFF" "b") == "b\xFF" "a");
+  CHECK(backwards("a\xFF"
+                  "b") ==
+        "b\xFF"
+        "a");
 }
 
 TEST_CASE("transforms: backwards keeps together what a reader sees as one") {

@@ -78,7 +78,7 @@ struct Weblog {
   /// Until so many hits were read, in all.
   void read_up_to(int hits) {
     REQUIRE(loop.turn_until([&] {
-      loop.clock.advance(1);
+      loop.clock.advance(25);
       return service->status()[0].find(": " + std::to_string(hits) + " hits") != std::string::npos;
     }));
   }
