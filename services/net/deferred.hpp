@@ -146,7 +146,6 @@ class DeferredSource {
   ~DeferredSource() {
     if (core_ == nullptr) return;
     core_->on_cancel(nullptr);
-    if (!taken_) core_->release();
     answer(core_->cancelled() ? cancelled_error()
                               : Error{Fault::internal, "whoever was to answer has gone without it"});
   }
@@ -174,7 +173,13 @@ class DeferredSource {
   }
   void errback(Error error) { answer(Result<T>(std::move(error))); }
   void answer(Result<T>&& answered) {
-    if (core_ != nullptr) std::exchange(core_, nullptr)->answer(std::move(answered));
+    if (core_ == nullptr) return;
+    deferred::SourceCore<T>* core = std::exchange(core_, nullptr);
+    if (!std::exchange(taken_, true)) {  // nobody waits, and nobody ever can
+      core->on_cancel(nullptr);
+      core->release();
+    }
+    core->answer(std::move(answered));
   }
 
  private:

@@ -254,4 +254,12 @@ TEST_CASE("coroutine: it may lose its owner while it runs, and ends at its next 
   CHECK_FALSE(never.waited_for());
 }
 
+TEST_CASE("deferred: an answer that nobody has asked for leaves nothing behind") {
+  int alive = 0;
+  DeferredSource<Counted> source;
+  source.callback(Counted(alive));
+  CHECK(alive == 0);
+  CHECK_FALSE(source.waited_for());
+}
+
 }  // namespace tap::tests
