@@ -112,6 +112,8 @@ class SourceCore final : public Core<T> {
     if (owner_gone_) delete_();
     else if (!this->done()) this->complete(std::move(answered));
   }
+  /// Nobody waits, and nobody ever can: the answer that follows ends it.
+  void never_owned() { owner_gone_ = true; }
   [[nodiscard]] bool waited_for() const { return !owner_gone_ && !this->done(); }
   [[nodiscard]] bool cancelled() const { return cancelled_; }
   void on_cancel(std::function<void()> told) { on_cancel_ = std::move(told); }
@@ -175,10 +177,7 @@ class DeferredSource {
   void answer(Result<T>&& answered) {
     if (core_ == nullptr) return;
     deferred::SourceCore<T>* core = std::exchange(core_, nullptr);
-    if (!std::exchange(taken_, true)) {  // nobody waits, and nobody ever can
-      core->on_cancel(nullptr);
-      core->release();
-    }
+    if (!std::exchange(taken_, true)) core->never_owned();
     core->answer(std::move(answered));
   }
 

@@ -278,6 +278,7 @@ void StreamTransport::flush() {
   if (box_ == nullptr) return;
   if (writing_bytes_ != 0) {
     account_buffers();  // what was written meanwhile waits, and is counted
+    owner_.output_waits(*this);
     return;
   }
   const std::size_t may = sendable();

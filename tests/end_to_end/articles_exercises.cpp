@@ -149,7 +149,8 @@ void poem(Articles& articles, const std::string& service, const std::string& who
   if (!client.open()) return;
   const std::string heard = client.read_all();
   if (whole.compare(0, heard.size(), heard) != 0) return articles.ledger().wrong(service, "these are not its words");
-  if (client.failed()) return articles.ledger().unanswered(service);
+  // In the moment between accept(2) and the first call of its protocol a connection that dies ends in order.
+  if (client.failed() || heard.empty()) return articles.ledger().unanswered(service);
   if (heard.size() == whole.size()) return articles.ledger().answered(service);
   articles.ledger().wrong(service, "a poem that was cut after " + std::to_string(heard.size()) + " bytes looks whole");
 }
