@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::uint64_t kFaultsMax = 5;  // of a service: more say nothing new
 
+}  // namespace
+
 void write_poem(const std::string& path, const std::string& text) {
   write_text(path, text);
   const timespec old[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
@@ -27,8 +29,6 @@ std::string poem_text(std::size_t size) {
   for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('!' + i % 89);
   return text;
 }
-
-}  // namespace
 
 // --- the ledger ---------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,10 @@
 
 namespace tap::tests {
 
+/// A poem on the disk: old, so that nobody has to wait until it has settled.
+void write_poem(const std::string& path, const std::string& text);
+[[nodiscard]] std::string poem_text(std::size_t size);
+
 /// What clients were told, and what was wrong with it. Thread: any.
 class Ledger {
  public:

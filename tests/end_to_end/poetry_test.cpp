@@ -17,26 +17,13 @@
 #include <memory>
 #include <sstream>
 
-#include "tests/end_to_end/daemon.hpp"
+#include "tests/end_to_end/articles.hpp"
 
 using namespace tap::tests;
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// Old, so that nobody has to wait until it has settled.
-void write_poem(const std::string& path, const std::string& text) {
-  write_text(path, text);
-  const timespec old[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
-  REQUIRE(::utimensat(AT_FDCWD, path.c_str(), old, 0) == 0);
-}
-
-std::string poem_text(std::size_t size) {
-  std::string text(size, '\0');
-  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('!' + i % 89);
-  return text;
-}
 
 double processor_s(pid_t pid) {
   std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
