@@ -108,7 +108,6 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
 
 std::optional<Hit> parse_hit(std::string_view line) {
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-  Hit hit;
   const auto ip = take_until(line, " ");
   // Who it was, twice; a user's name may hold blanks.
   const auto who = take_until(line, " [");
