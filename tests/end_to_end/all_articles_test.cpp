@@ -20,26 +20,6 @@ using namespace tap::tests;
 
 namespace {
 
-bool long_run() { return std::getenv("TAP_LONG") != nullptr; }
-
-std::size_t descriptors(pid_t pid) {
-  std::size_t count = 0;
-  std::error_code gone;
-  for (std::filesystem::directory_iterator each("/proc/" + std::to_string(pid) + "/fd", gone), end;
-       !gone && each != end; each.increment(gone)) {
-    ++count;
-  }
-  return count;
-}
-
-long resident_kib(pid_t pid) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.compare(0, 6, "VmRSS:") == 0) return std::stol(line.substr(6));
-  }
-  return -1;
-}
-
 /// All exercises at once, two clients for each, until it is destroyed.
 class Load {
  public:
@@ -127,13 +107,13 @@ TEST_CASE(
   articles.kill_worker();
   const auto settled = [&](std::size_t at_most) {
     for (std::size_t report = 1; report < 200; ++report) {
-      const std::size_t now = descriptors(articles.daemon().worker());
+      const std::size_t now = descriptors_of(articles.daemon().worker());
       if (now <= at_most) return now;
       const std::size_t reports = count_of(articles.daemon().log(), "status: application");
       articles.daemon().signal(SIGQUIT);  // it answers: its loop has turned
       if (!articles.daemon().wait_for_log("status: application", reports + 1)) break;
     }
-    return descriptors(articles.daemon().worker());
+    return descriptors_of(articles.daemon().worker());
   };
   const std::size_t idle = settled(0);
   {
@@ -151,7 +131,7 @@ TEST_CASE(
   CHECK(settled(descriptors_before) <= descriptors_before);
   const long grown_kib = resident_kib(worker) - before_kib;
   MESSAGE("the worker, " << before_kib << " KiB, has grown by " << grown_kib << " KiB; descriptors " << idle << ", "
-                         << descriptors_before << ", " << descriptors(worker));
+                         << descriptors_before << ", " << descriptors_of(worker));
   if (!sanitized()) CHECK(grown_kib < 4096);
   CHECK(articles.daemon().worker() == worker);
   CHECK(articles.stop());

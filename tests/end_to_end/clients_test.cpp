@@ -9,16 +9,6 @@ using namespace tap::tests;
 
 namespace {
 
-/// Resident memory of a process in KiB.
-long resident_kib(pid_t pid) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string word; status >> word;) {
-    long kib = 0;
-    if (word == "VmRSS:" && status >> kib) return kib;
-  }
-  return -1;
-}
-
 /// What a client may cost: the connection's buffers, and with a sanitizer the freed memory it holds back.
 long kib_per_client_max() { return sanitized() ? 65'536 : 4096; }
 

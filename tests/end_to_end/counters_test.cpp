@@ -274,7 +274,7 @@ double restart_seconds(const TemporaryDirectory& directory, std::uint64_t expect
 }  // namespace
 
 TEST_CASE("sequence: with a million names a start after kill -9 answers soon, and has all of them") {
-  if (std::getenv("TAP_LONG") == nullptr) return;
+  if (!long_run()) return;
   const std::size_t names = 1'000'000;
   const TemporaryDirectory directory;
   {

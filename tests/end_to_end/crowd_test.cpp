@@ -33,50 +33,7 @@ constexpr long kConnectionBytesMax = 2048;
 /// Others on this machine may spoil a window; a server that is slow spoils all of them.
 constexpr int kWindows = 5;
 
-bool long_run() {
-  const char* given = std::getenv("TAP_LONG");
-  return given != nullptr && std::string(given) == "1";
-}
-
 std::size_t share(std::size_t all) { return long_run() ? all : all / 10; }
-
-long resident_kib(pid_t pid) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string word; status >> word;) {
-    long kib = 0;
-    if (word == "VmRSS:" && status >> kib) return kib;
-  }
-  return -1;
-}
-
-std::size_t descriptors(pid_t pid) {
-  std::size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
-    (void)entry;
-    ++count;
-  }
-  return count;
-}
-
-/// Seconds of processor time that a process has had.
-double processor_s(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  std::istringstream fields(text.substr(text.rfind(')') + 2));
-  std::string skipped;
-  for (int i = 0; i < 11; ++i) fields >> skipped;
-  double user = 0;
-  double system = 0;
-  fields >> user >> system;
-  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
-}
-
-void raise_descriptor_limit() {
-  rlimit limit{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
-  limit.rlim_cur = limit.rlim_max;
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
-}
 
 /// Sends until neither kernel takes more.
 void fill(const Client& client) {
@@ -170,7 +127,7 @@ TEST_CASE("crowd: idle, dripping and never reading clients cost a healthy one no
     REQUIRE(first.read_exactly(1) == "x");
   }
   REQUIRE(reports(daemon, "echo: 0 connections open"));
-  const std::size_t descriptors_before = descriptors(worker);
+  const std::size_t descriptors_before = descriptors_of(worker);
   const long before_kib = resident_kib(worker);
 
   Client healthy = Client::tcp(daemon.port());
@@ -196,7 +153,7 @@ TEST_CASE("crowd: idle, dripping and never reading clients cost a healthy one no
   CHECK(reports(daemon, "echo: 0 connections open"));
   CHECK(reports(daemon, "lines: 0 connections open"));
   CHECK(reports(daemon, "memory budget: 0 of 16777216 bytes held"));
-  CHECK(descriptors(worker) == descriptors_before);
+  CHECK(descriptors_of(worker) == descriptors_before);
   if (!sanitized()) CHECK(resident_kib(worker) - before_kib < kBudgetKib / 2);
   CHECK(daemon.worker() == worker);
   // The end of the worker asserts that no handle is left (~Reactor).

@@ -23,7 +23,7 @@ TEST_CASE("portforward: echo through all pairs of tcp, unix and tls, a refused t
   Certificates authority;
   const CertificateFiles files = authority.make("localhost");
   const TemporaryDirectory directory;
-  const std::string megabytes = std::getenv("TAP_LONG") == nullptr ? "8" : "1024";
+  const std::string megabytes = long_run() ? "1024" : "8";
   // Python's own waits end it when something hangs.
   Process peers({"python3", "-B", source("forward_peers.py"), program("tapd"), files.key, files.certificate, authority.root(), megabytes},
                 directory.path());

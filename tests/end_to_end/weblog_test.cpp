@@ -15,11 +15,6 @@ using namespace tap::tests;
 
 namespace {
 
-bool long_run() {
-  const char* given = std::getenv("TAP_LONG");
-  return given != nullptr && std::string(given) == "1";
-}
-
 /// One worker, so that the lines of the log are in the order of the requests.
 void write_nginx_config(const TemporaryDirectory& directory) {
   std::string temporary;

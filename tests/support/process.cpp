@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,7 +11,10 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <sstream>
+#include <system_error>
 
 #include "state/base/assert.hpp"
 #include "tests/support/socket.hpp"
@@ -183,6 +187,48 @@ std::vector<pid_t> children_of(pid_t pid) {
   while (list >> child) children.push_back(child);
   return children;
 }
+
+long resident_kib(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string word; status >> word;) {
+    long kib = 0;
+    if (word == "VmRSS:" && status >> kib) return kib;
+  }
+  return -1;
+}
+
+std::size_t descriptors_of(pid_t pid) {
+  std::size_t count = 0;
+  std::error_code gone;
+  for (std::filesystem::directory_iterator each("/proc/" + std::to_string(pid) + "/fd", gone), end;
+       !gone && each != end; each.increment(gone)) {
+    ++count;
+  }
+  return count;
+}
+
+double processor_s(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  std::istringstream fields(text.substr(text.rfind(')') + 1));  // proc(5): what is before may hold anything
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user = 0;
+  double system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+std::size_t raise_descriptor_limit() {
+  rlimit limit{};
+  TAP_ASSERT(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  limit.rlim_cur = limit.rlim_max;
+  TAP_ASSERT(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  return limit.rlim_max;
+}
+
+bool long_run() { return std::getenv("TAP_LONG") != nullptr; }
 
 bool sanitized() {
   const char* sanitizers = std::getenv("TAP_SANITIZE");

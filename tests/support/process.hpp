@@ -59,6 +59,17 @@ void send_signal(pid_t pid, int number);
 /// The children of a process, oldest first.
 [[nodiscard]] std::vector<pid_t> children_of(pid_t pid);
 
+/// Resident memory in KiB; -1 when the process has gone.
+[[nodiscard]] long resident_kib(pid_t pid);
+/// Open descriptors; 0 when the process has gone.
+[[nodiscard]] std::size_t descriptors_of(pid_t pid);
+/// Seconds of processor time that it has had, in user and kernel mode, all threads.
+[[nodiscard]] double processor_s(pid_t pid);
+/// As many descriptors for this process as it may have. Returns how many.
+std::size_t raise_descriptor_limit();
+
+/// Whether there is time for the full numbers ($TAP_LONG).
+[[nodiscard]] bool long_run();
 /// Whether the programs are slowed and fattened by a sanitizer ($TAP_SANITIZE).
 [[nodiscard]] bool sanitized();
 /// Path of one of our programs: $TAP_BIN/NAME.
