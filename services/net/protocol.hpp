@@ -15,6 +15,8 @@
 
 namespace tap::net {
 
+class StreamTransport;
+
 /// What TLS knows of a connection. Lifetime: of the connection.
 struct TlsInfo {
   std::string version;         ///< "TLSv1.3"
@@ -58,6 +60,12 @@ class Transport {
   /// Reading goes on while the peer does not take our output. For forwarders: one direction that is stuck may not stop
   /// the other. Such a protocol stops the source of its output itself, or the connection fails for too much of it.
   virtual void read_while_congested(bool wanted) { (void)wanted; }
+  /// For forwarders: what comes from now on may go to `to` without passing through this process, where both are plain
+  /// sockets (splice(2)). It is told as data_forwarded(); what has to be copied is data_received() as before, and the
+  /// protocol writes it to `to` itself. nullptr: no more of that. REQUIRES: called off before `to` is gone.
+  virtual void forward_to(Transport* to) { (void)to; }
+  /// The socket itself, when nothing lies between it and the protocol.
+  [[nodiscard]] virtual StreamTransport* plain_stream() { return nullptr; }
   /// For output that does not tell its own length: from now on whatever ends the connection but lose_connection(),
   /// the death of this process too, is a reset for the peer, so that it takes nothing that was cut for whole. TCP
   /// only: a UNIX socket has no resets.
@@ -92,6 +100,8 @@ class Protocol {
   virtual void connection_made() {}
   /// What one read delivered: any number of bytes above zero, cut anywhere. The view ends with the call.
   virtual void data_received(std::string_view data) = 0;
+  /// So many bytes have gone where forward_to() said, as if data_received() had written them there.
+  virtual void data_forwarded(std::size_t bytes) { (void)bytes; }
   /// The peer has sent its last byte. By default we finish sending and end too.
   virtual void end_received() { transport().lose_connection(); }
   /// After congested() was true: there is room again.

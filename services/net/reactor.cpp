@@ -158,6 +158,8 @@ void Reactor::forget(Flushable& item) {
   std::replace(flushing_.begin(), flushing_.end(), &item, static_cast<Flushable*>(nullptr));
 }
 
+SplicePipe* Reactor::splice_pipe() { return splice_pipe_.open() ? &splice_pipe_ : nullptr; }
+
 std::string Reactor::take_buffer() {
   if (buffers_.empty()) return {};
   std::string buffer = std::move(buffers_.back());

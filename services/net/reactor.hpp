@@ -17,6 +17,7 @@
 #include "services/net/clock.hpp"
 #include "services/net/descriptor_reserve.hpp"
 #include "services/net/log.hpp"
+#include "services/net/splice_pipe.hpp"
 #include "services/net/timer_queue.hpp"
 
 struct uv_loop_s;
@@ -113,6 +114,8 @@ class Reactor {
   [[nodiscard]] std::uint64_t now_ms() const { return clock_.now_ms(); }
   [[nodiscard]] LogSink& log() { return log_; }
   [[nodiscard]] std::span<char> receive_buffer() { return {receive_buffer_.get(), kReceiveBytesMax}; }
+  /// nullptr: there is none to be had.
+  [[nodiscard]] SplicePipe* splice_pipe();
   /// The longest turn since the last call, what happens between two sleeps; in microseconds.
   struct TurnTimes {
     std::uint64_t worst_us = 0;          ///< all of it
@@ -147,6 +150,7 @@ class Reactor {
   std::vector<Flushable*> flushing_;
   std::function<void()> before_flush_;
   std::unique_ptr<char[]> receive_buffer_;
+  SplicePipe splice_pipe_;
   std::vector<std::string> buffers_;
   std::unique_ptr<Handles> handles_;
   TurnTimes turn_times_;

@@ -58,6 +58,8 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   static constexpr std::size_t kPieceBytesMax = std::size_t{64} * 1024;
   /// Above this much the connection is failed: its protocol does not ask congested().
   static constexpr std::size_t kUnsentBytesMax = std::size_t{16} * 1024 * 1024;
+  /// Forwarding begins when one read has filled the receive buffer, and ends when less than this came at once.
+  static constexpr std::size_t kForwardBytesMin = std::size_t{16} * 1024;
 
   StreamTransport(Reactor& reactor, StreamOwner& owner);
   ~StreamTransport() override;
@@ -78,6 +80,8 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void resume_reading() override;
   void read_while_congested(bool wanted) override;
   void require_clean_end() override;
+  void forward_to(Transport* to) override;
+  [[nodiscard]] StreamTransport* plain_stream() override { return this; }
   [[nodiscard]] bool congested() override;
   [[nodiscard]] bool ending() const override { return phase_ != Phase::open; }
   [[nodiscard]] std::string peer() const override;
@@ -147,6 +151,10 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void send_piece(std::size_t bytes_max);
   void written(std::size_t bytes, int status);
   void received(std::string_view data);
+  [[nodiscard]] bool may_forward() const;
+  [[nodiscard]] bool takes_forwarded() const;
+  void forward();
+  [[nodiscard]] std::size_t take_forwarded(SplicePipe& pipe, std::size_t bytes);
   void read_failed(int status);
   void after_output();
   void end_drained();
@@ -175,6 +183,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   Box* box_ = nullptr;
   std::unique_ptr<Protocol> protocol_;
   std::string out_;
+  StreamTransport* forward_to_ = nullptr;
   Gate* gate_;                 ///< nullptr: nothing is held
   std::vector<Mark> marks_;    ///< at most a few: what belongs to one batch has one mark
   std::uint64_t out_end_ = 0;  ///< bytes ever written to out_: where its end is, counted as marks are
@@ -194,6 +203,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   bool budget_stopped_ : 1 = false;  ///< reading waits until there is memory
   bool throttled_ : 1 = false;       ///< reading is paused because the peer does not read, or too much is held
   bool read_while_congested_ : 1 = false;
+  bool forward_due_ : 1 = false;     ///< there is so much to read that forwarding it pays
   bool file_waits_ : 1 = false;      ///< a file has more than the peer takes
   bool drain_wanted_ : 1 = false;    ///< the protocol was told that it is congested
   bool read_ended_ : 1 = false;

@@ -39,6 +39,7 @@ class Side : public net::Protocol {
     other_->transport().write(data);
     if (other_->transport().congested()) transport().pause_reading();
   }
+  void data_forwarded(std::size_t bytes) override { received_bytes_ += bytes; }
   void output_drained() override {
     if (other_ != nullptr) other_->transport().resume_reading();
   }
@@ -52,13 +53,18 @@ class Side : public net::Protocol {
   void join(Side& other) {
     other_ = &other;
     other.other_ = this;
-    transport().resume_reading();
-    other.transport().resume_reading();
+    for (Side* side : {this, &other}) {
+      side->transport().forward_to(&side->other_->transport());
+      side->transport().resume_reading();
+    }
   }
   /// The other side, which is on its own from now on; nullptr: there is none.
   Side* part() {
     Side* other = std::exchange(other_, nullptr);
-    if (other != nullptr) other->other_ = nullptr;
+    if (other == nullptr) return nullptr;
+    other->other_ = nullptr;
+    transport().forward_to(nullptr);
+    other->transport().forward_to(nullptr);
     return other;
   }
   /// This side is gone. Whether the other had to be aborted for it.

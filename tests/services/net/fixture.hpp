@@ -41,6 +41,7 @@ struct Loop {
 struct Script {
   std::function<void(net::Transport&)> made;
   std::function<void(net::Transport&, std::string_view)> data;
+  std::function<void(net::Transport&, std::size_t)> forwarded;
   std::function<void(net::Transport&)> end;
   std::function<void(net::Transport&)> drained;
   std::function<void(net::Transport&, const Error&)> lost;
@@ -57,6 +58,9 @@ class ScriptedProtocol final : public net::Protocol {
   }
   void data_received(std::string_view data) override {
     if (script_.data) script_.data(transport(), data);
+  }
+  void data_forwarded(std::size_t bytes) override {
+    if (script_.forwarded) script_.forwarded(transport(), bytes);
   }
   void end_received() override {
     if (script_.end) script_.end(transport());
