@@ -233,7 +233,8 @@ net::Factory& Application::layered(Running& running, ServiceSocket& socket) {
 Result<void> Application::open(Running& running, ServiceSocket socket) {
   if (socket.datagram) return open_datagrams(running, std::move(socket.fd));
   const state::ServiceDefinition& definition = *definition_.find(running.name);
-  const net::ListenerLimits limits = listener_limits(definition);
+  net::ListenerLimits limits = listener_limits(definition);
+  limits.clean_end = running.service->requires_clean_end();
   if (!socket.fd.open()) return open_stdio(running, limits);
   auto listener = std::make_unique<net::Listener>(reactor_, layered(running, socket), running.name, limits, gate_of(running));
   listener->connections().share(shared_limits(running));

@@ -31,6 +31,10 @@ class Service : public net::Factory {
   /// For each `udp:` endpoint one. A kind that says that it speaks datagrams makes one; nullptr: it does not.
   [[nodiscard]] virtual std::unique_ptr<net::DatagramProtocol> build_datagram_protocol() { return nullptr; }
 
+  /// Whether the end of a connection is part of what is told: see Transport::require_clean_end(), which holds from
+  /// accept(2) on then, so that a connection that dies before its first call does not look like an empty answer.
+  [[nodiscard]] virtual bool requires_clean_end() const { return false; }
+
   /// Before the first connection. Timers and clients of the service begin here.
   [[nodiscard]] virtual Result<void> start(net::Reactor& reactor) {
     (void)reactor;

@@ -11,6 +11,7 @@ ConnectionSet::ConnectionSet(Reactor& reactor, Factory& factory, std::string ser
       deadlines_(reactor, {limits.request_timeout_ms, limits.slow_reader_timeout_ms}, counts_.timed_out) {
   rules_.write_buffer_bytes = limits.write_buffer_bytes;
   rules_.read_rate = limits.read_rate;
+  rules_.clean_end = limits.clean_end;
 }
 
 ConnectionSet::~ConnectionSet() {

@@ -36,6 +36,7 @@ struct ListenerLimits {
   std::uint64_t request_timeout_ms = 0;      ///< from a request's first byte to its last; 0: none
   std::uint64_t keepalive_ms = 0;            ///< silent for so long, TCP asks whether the peer lives (tcp(7)); 0: never
   std::size_t write_buffer_bytes = kWriteBufferBytes;
+  bool clean_end = false;                    ///< Transport::require_clean_end() from accept(2) on
   std::uint64_t slow_reader_timeout_ms = 0;  ///< above write_buffer_bytes without progress; 0: for ever
 };
 

@@ -23,7 +23,7 @@ struct Listener::Box {
 
 Listener::Listener(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits, Gate* gate)
     : reactor_(reactor), service_(service), connections_(reactor, factory, std::move(service), limits, gate),
-      keepalive_ms_(limits.keepalive_ms) {
+      keepalive_ms_(limits.keepalive_ms), clean_end_(limits.clean_end) {
   if (limits.connect_rate == 0) return;
   rate_ = TokenBucket(limits.connect_rate, limits.connect_burst == 0 ? limits.connect_rate : limits.connect_burst);
 }
@@ -34,6 +34,7 @@ Result<void> Listener::listen(Fd bound, StreamKind kind, int backlog) {
   kind_ = kind;
   backlog_ = backlog;
   if (kind == StreamKind::tcp && keepalive_ms_ != 0) ask_keepalive(bound.get());
+  if (kind == StreamKind::tcp) ask_clean_end(bound.get());
   spare_.reset(::fcntl(bound.get(), F_DUPFD_CLOEXEC, 3));
   Result<void> opened = open(std::move(bound));
   if (!opened) spare_.reset();
@@ -89,6 +90,13 @@ void Listener::ask_keepalive(int socket) const {
   ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
   ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
   ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+/// The same way a connection has its linger before anybody can say so: between accept(2) and the first call of its
+/// protocol this process may die. Said either way, because the socket may have had another owner.
+void Listener::ask_clean_end(int socket) const {
+  const linger zero{clean_end_ ? 1 : 0, 0};
+  ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &zero, sizeof zero);
 }
 
 bool Listener::descriptors_left() {

@@ -48,6 +48,7 @@ class Listener {
   void take_next();
   [[nodiscard]] bool descriptors_left();
   void ask_keepalive(int socket) const;
+  void ask_clean_end(int socket) const;
   void try_again();
   void let_go();
 
@@ -61,6 +62,7 @@ class Listener {
   Timer next_;  ///< active: libuv holds one accepted connection for us, and takes no more meanwhile
   TokenBucket rate_;
   std::uint64_t keepalive_ms_;
+  bool clean_end_;
   std::uint64_t failed_accepts_ = 0;
   Timer short_said_;  ///< active: the log has been told not long ago that descriptors are short
   StreamKind kind_ = StreamKind::tcp;

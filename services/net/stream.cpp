@@ -66,6 +66,7 @@ Result<void> StreamTransport::accept(uv_stream_s* listener, StreamKind kind) {
 void StreamTransport::start(std::unique_ptr<Protocol> protocol) {
   TAP_ASSERT(box_ != nullptr && protocol != nullptr);
   TAP_ASSERT(uv_fileno(&box_->handle, &fd_) == 0);
+  clean_end_required_ = rules_.clean_end;
   protocol_ = std::move(protocol);
   protocol_->attach(*this);
   call_protocol([this] { protocol_->connection_made(); });

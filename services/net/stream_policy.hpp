@@ -27,6 +27,7 @@ struct StreamRules {
   std::uint64_t read_rate = 0;          ///< bytes a second of each connection; 0: as fast as they come
   TokenBucket* read_total = nullptr;    ///< of all connections together; nullptr: as fast as they come
   MemoryBudget* budget = nullptr;       ///< nullptr: nobody counts
+  bool clean_end = false;               ///< the socket has come with a linger of zero
   Reactor::Account account = 0;         ///< whose code the protocols are
 
   [[nodiscard]] bool rated() const { return read_rate != 0 || read_total != nullptr; }

@@ -29,6 +29,7 @@ class PoetryService final : public Service {
     return {};
   }
   void stop() override { first_look_ = net::Deferred<void>(); }
+  [[nodiscard]] bool requires_clean_end() const override { return true; }
   [[nodiscard]] std::unique_ptr<net::Protocol> build_protocol() override;
   [[nodiscard]] std::vector<std::string> status() const override {
     std::string text = "poem: " + recitals.text();

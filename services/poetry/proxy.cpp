@@ -32,6 +32,7 @@ class PoetryProxy final : public Service {
   [[nodiscard]] StatePort* state() override { return &state_; }
   [[nodiscard]] Result<void> start(net::Reactor& reactor) override;
   void stop() override;
+  [[nodiscard]] bool requires_clean_end() const override { return true; }
   [[nodiscard]] std::unique_ptr<net::Protocol> build_protocol() override;
   [[nodiscard]] std::vector<std::string> status() const override;
 

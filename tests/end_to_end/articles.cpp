@@ -114,8 +114,9 @@ void Articles::start() {
   std::map<std::string, std::vector<std::uint16_t>> ports;
   std::istringstream lines(daemon_->launcher().out);
   for (std::string word, service, endpoint; lines >> word >> service >> endpoint;) {
-    if (endpoint.compare(0, 4, "tcp:") != 0) continue;
-    ports[service].push_back(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
+    const std::string type = endpoint.substr(0, endpoint.find(':'));
+    if (type != "tcp" && type != "udp") continue;
+    ports[type == "tcp" ? service : service + " by UDP"].push_back(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
   }
   {
     const std::lock_guard<std::mutex> hold(lock_);

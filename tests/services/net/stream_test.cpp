@@ -290,6 +290,36 @@ TEST_CASE("stream: one that requires a clean end is reset by the death of the pr
   CHECK(peer.received() == "half of it" + numbered_bytes(500'000));
 }
 
+TEST_CASE("stream: a listener can require a clean end before any protocol can, and the next one on its socket need not") {
+  Loop loop;
+  ScriptedFactory factory;
+  int fd = -1;
+  factory.script.made = [&](Transport& transport) { fd = static_cast<StreamTransport&>(transport).fd(); };
+  factory.script.data = [](Transport& transport, std::string_view) {
+    transport.write("all of it");
+    transport.lose_connection();
+  };
+  const Fd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  Result<BoundEndpoint> bound = bind_endpoint(*parse_endpoint("tcp:0:interface=127.0.0.1"), std::nullopt);
+  REQUIRE(bound.ok());
+  const Fd kept = std::move(bound->fd);
+  for (const bool clean : {true, false}) {
+    Listener listener(loop.reactor, factory, "poem", {.clean_end = clean});
+    REQUIRE(listener.listen(Fd(::fcntl(kept.get(), F_DUPFD_CLOEXEC, 3)), StreamKind::tcp, 8).ok());
+    fd = -1;
+    Peer dying = Peer::tcp(port_of(kept.get()));
+    REQUIRE(loop.turn_until([&] { return fd != -1; }));
+    REQUIRE(::dup3(nothing.get(), fd, O_CLOEXEC) == fd);
+    REQUIRE(loop.turn_until([&] { return dying.read_now(), dying.gone(); }));
+    CHECK(dying.error() == (clean ? ECONNRESET : 0));
+    Peer served = Peer::tcp(port_of(kept.get()));
+    served.send("x");
+    REQUIRE(loop.turn_until([&] { return served.read_now(), served.gone(); }));
+    CHECK(served.error() == 0);
+    CHECK(served.received() == "all of it");
+  }
+}
+
 TEST_CASE("stream: fail says why with the service and the peer, and resets") {
   Loop loop;
   ScriptedFactory factory;
