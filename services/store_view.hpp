@@ -1,6 +1,6 @@
 // StoreView: what a store would give to the next start, found out without changing anything.
 //
-// Tests: tests/services/store_view_test.cpp
+// Tests: tests/services/application_state_test.cpp
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,7 @@
 // race with somebody who moves directories leads out; symbolic links that stay inside are followed. Where there is no
 // openat2 (before Linux 5.6) each component is opened by itself and no symbolic link is followed.
 //
-// Tests: tests/services/files/opening_test.cpp, escape_test.cpp
+// Tests: tests/services/files/name_test.cpp, escape_test.cpp
 #pragma once
 
 #include <cstddef>

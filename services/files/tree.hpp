@@ -1,6 +1,6 @@
 // FileTree: the files under one root, opened in the pool and kept for a moment, so that those asked for often cost little.
 //
-// Tests: tests/services/files/tree_test.cpp
+// Tests: tests/services/files/escape_test.cpp, http_test.cpp, line_test.cpp
 #pragma once
 
 #include <cstdint>

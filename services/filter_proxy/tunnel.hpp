@@ -1,6 +1,6 @@
 // TunnelEnd: one of the two connections between which CONNECT lets bytes pass, unread.
 //
-// Source: RFC 9110 section 9.3.6.   Tests: tests/services/filter_proxy/tunnel_test.cpp
+// Source: RFC 9110 section 9.3.6.   Tests: tests/services/filter_proxy/proxy_test.cpp
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // DescriptorReserve: descriptors that no connection gets, so that the journal, archives and logs can always be opened.
 //
-// Tests: tests/services/net/descriptor_reserve_test.cpp
+// Tests: tests/services/net/listener_policy_test.cpp
 #pragma once
 
 #include <cstdint>

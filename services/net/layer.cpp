@@ -14,8 +14,10 @@ void Layer::call_above(Code&& code) {
   } catch (const Refusal&) {
     lose_connection();
   } catch (const std::exception& thrown) {
+    place_.reactor.count_exception(place_.reactor.charged());
     transport().fail(std::string("the protocol threw: ") + thrown.what());
   } catch (...) {
+    place_.reactor.count_exception(place_.reactor.charged());
     transport().fail("the protocol threw something that is no exception");
   }
 }
@@ -24,7 +26,8 @@ bool Layer::open_above() {
   TAP_ASSERT(above_ == nullptr);
   deadline_.cancel();
   const bool returned = place_.reactor.guarded(place_.service, [this] { above_ = place_.above.build_protocol(); });
-  if (!returned || above_ == nullptr) {
+  if (!returned) place_.reactor.count_exception(place_.reactor.charged());
+  if (above_ == nullptr) {
     transport().abort_connection();
     return false;
   }

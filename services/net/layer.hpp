@@ -26,7 +26,7 @@ struct LayerPlace {
 /// Lifetime:   owned by the transport below, as any protocol; it owns the protocol above.
 /// Invariants: nothing is delivered above while it has paused reading: what was received meanwhile is held, which is
 ///             never more than one read from below.
-/// Errors:     what the protocol above throws ends the connection, said in the words of a plain transport.
+/// Errors:     what the protocol above throws ends the connection, said in the words of a plain transport, and is counted.
 class Layer : public Protocol, protected Transport {
  public:
   explicit Layer(const LayerPlace& place) : place_(place) {}

@@ -1,6 +1,6 @@
 // StreamDeadlines: ends connections whose request does not come to an end, and those whose peer does not read.
 //
-// Tests: tests/services/net/stream_deadlines_test.cpp
+// Tests: tests/services/net/stream_policy_test.cpp
 #pragma once
 
 #include <cstdint>

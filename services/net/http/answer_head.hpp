@@ -1,7 +1,7 @@
 // HttpAnswerHead: status and fields of an answer, or of a request that we send, written once and used as often as
 // wanted.
 //
-// Tests: tests/services/net/http/answer_head_test.cpp
+// Tests: tests/services/net/http/server_answers_test.cpp
 #pragma once
 
 #include <cstddef>

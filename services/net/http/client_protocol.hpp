@@ -1,6 +1,6 @@
 // HttpClientProtocol: a client's side of an HTTP/1.1 connection; HttpRequest: one request on it.
 //
-// Tests: tests/services/net/http/client_test.cpp, client_wire_test.cpp
+// Tests: tests/services/net/http/client_test.cpp, wire_test.cpp
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,7 @@
 // length, coding, size of a chunk) the message is refused: what two readers understand differently is how requests are
 // smuggled.
 //
-// Tests: tests/services/net/http/parser_test.cpp, requests_test.cpp, responses_test.cpp; tests/fuzz/http_*_fuzz.cpp
+// Tests: tests/services/net/http/requests_test.cpp, responses_test.cpp; tests/fuzz/http_*_fuzz.cpp
 #pragma once
 
 #include <cstddef>

@@ -7,7 +7,7 @@
 //       }
 //     };
 //
-// Tests: tests/services/net/http/server_test.cpp, server_answers_test.cpp, server_wire_test.cpp
+// Tests: tests/services/net/http/server_test.cpp, server_answers_test.cpp, wire_test.cpp
 #pragma once
 
 #include <cstdint>
