@@ -56,7 +56,7 @@ const LimitSpec* find_limit(const std::vector<LimitSpec>& specs, std::string_vie
 }
 
 std::string LimitSpec::bounds() const {
-  const std::string range = " from " + text(min) + " to " + text(max) + ", or 0 for none";
+  std::string range = " from " + text(min) + " to " + text(max) + ", or 0 for none";
   switch (unit) {
     case Unit::count:
       return "a whole number" + range;

@@ -252,7 +252,7 @@ class RunToEnd final : public deferred::Core<ProcessOutput> {
 
 }  // namespace
 
-Deferred<ProcessOutput> run_process(Reactor& reactor, const ProcessSpec& spec, std::string input,
+Deferred<ProcessOutput> run_process(Reactor& reactor, const ProcessSpec& spec, const std::string& input,
                                     std::size_t output_bytes_max) {
   return Deferred<ProcessOutput>(*new RunToEnd(reactor, spec, input, output_bytes_max));
 }

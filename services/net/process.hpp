@@ -80,7 +80,7 @@ struct ProcessOutput {
 
 /// Runs a program with that input to its end. Dropping the Deferred kills it.
 /// Errors: those of Process::start(); temporary, when it says more than `output_bytes_max` (it is killed then).
-[[nodiscard]] Deferred<ProcessOutput> run_process(Reactor& reactor, const ProcessSpec& spec, std::string input = {},
+[[nodiscard]] Deferred<ProcessOutput> run_process(Reactor& reactor, const ProcessSpec& spec, const std::string& input = {},
                                                   std::size_t output_bytes_max = std::size_t{1} << 20U);
 
 }  // namespace tap::net

@@ -223,7 +223,7 @@ std::map<std::string, Bytes> SimulatedDisk::files() const {
   return all;
 }
 
-void SimulatedDisk::put(const std::string& name, Bytes bytes) {
+void SimulatedDisk::put(const std::string& name, const Bytes& bytes) {
   const std::uint64_t node = next_++;
   nodes_[node].durable.put(0, bytes);
   nodes_[node].visible = nodes_[node].durable;

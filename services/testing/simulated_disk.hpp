@@ -85,7 +85,7 @@ class SimulatedDisk {
   /// Names and bytes of all files.
   [[nodiscard]] std::map<std::string, Bytes> files() const;
   /// Durable at once. Replaces what is there.
-  void put(const std::string& name, Bytes bytes);
+  void put(const std::string& name, const Bytes& bytes);
   void erase(const std::string& name);
 
  private:

@@ -138,6 +138,7 @@ std::vector<LogFile> find_between(const std::string& log, const LogFile& last) {
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   if (found.size() > kBetweenMax) found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(kBetweenMax));
   std::vector<LogFile> files;
+  files.reserve(found.size());
   for (auto& [born, file] : found) files.push_back(std::move(file));
   return files;
 }
