@@ -46,7 +46,7 @@ class Service : public net::Factory {
   /// At a stop, when the connections have been served: ends what takes its time, a child process or a request to somebody
   /// else. True: `ended` will be called, once, from a later turn; the stop waits for it up to the application's
   /// stop_timeout, and then names this service in the log. False: there is nothing to wait for, `ended` is never called.
-  [[nodiscard]] virtual bool wind_down(std::function<void()> /*ended*/) { return false; }
+  [[nodiscard]] virtual bool wind_down(std::function<void()> /*ended*/) { return false; }  // NOLINT: overriders keep it
   /// After the last connection. What start() began ends here.
   virtual void stop() {}
   /// Lines of its own for the status report: what its parts do (services/part.hpp).
