@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <vector>
 
+#include "state/base/assert.hpp"
 #include "state/text_codec.hpp"
 
 namespace tap::services {
@@ -21,12 +23,15 @@ constexpr auto kNameBytes = make_name_bytes();
 /// The length of a name, in one byte, and its number: the least that a counter takes.
 constexpr std::size_t kCounterBytesMin = 1 + 1 + sizeof(std::uint64_t);
 
+/// In one piece: there may be millions.
 void put_counter(state::BinaryOutput& output, std::string_view name, std::uint64_t next) {
   static_assert(kSequenceNameBytesMax <= 255);
-  const auto length = static_cast<std::uint8_t>(name.size());
-  output.put(&length, sizeof length);
-  output.put(name.data(), name.size());
-  output.put(&next, sizeof next);
+  TAP_ASSERT(name.size() <= kSequenceNameBytesMax);
+  std::array<char, 1 + kSequenceNameBytesMax + sizeof next> bytes;  // NOLINT: filled below, as far as it is used
+  bytes[0] = static_cast<char>(name.size());
+  std::memcpy(bytes.data() + 1, name.data(), name.size());
+  std::memcpy(bytes.data() + 1 + name.size(), &next, sizeof next);
+  output.put(bytes.data(), 1 + name.size() + sizeof next);
 }
 
 void check_name(const std::string& name) {
