@@ -119,6 +119,7 @@ void Reactor::turn(bool wait) {
 
 /// A turn is what happens between two sleeps; libuv counts the sleeping.
 void Reactor::end_turn() {
+  ++turn_number_;
   const std::uint64_t now_us = uv_hrtime() / 1000;
   const std::uint64_t slept_us = uv_metrics_idle_time(&handles_->loop) / 1000;
   const std::uint64_t gone_us = now_us - std::exchange(turn_begin_us_, now_us);

@@ -38,7 +38,8 @@ class Flushable {
 ///           is left, so that a leak is a failed test.
 class Reactor {
  public:
-  /// One read delivers at most this much; the buffer is shared by all connections of the loop.
+  /// One read delivers at most this much, and a connection that has so much for us has to wait for the next turn with the
+  /// rest, so that others have theirs; the buffer is shared by all connections of the loop.
   static constexpr std::size_t kReceiveBytesMax = std::size_t{64} * 1024;
   /// Kept for reuse: so many output buffers, none larger than this.
   static constexpr std::size_t kBuffersMax = 64;
@@ -111,6 +112,8 @@ class Reactor {
   /// What connections may not take.
   [[nodiscard]] DescriptorReserve& descriptors() { return descriptors_; }
 
+  /// Counts turns, and begins again after the last number.
+  [[nodiscard]] std::uint32_t turn_number() const { return turn_number_; }
   [[nodiscard]] std::uint64_t now_ms() const { return clock_.now_ms(); }
   [[nodiscard]] LogSink& log() { return log_; }
   [[nodiscard]] std::span<char> receive_buffer() { return {receive_buffer_.get(), kReceiveBytesMax}; }
@@ -159,6 +162,7 @@ class Reactor {
   std::uint64_t turn_begin_us_ = 0;
   std::uint64_t slept_us_ = 0;   ///< since the loop was made, when the turn began
   std::uint64_t waited_us_ = 0;  ///< in this turn
+  std::uint32_t turn_number_ = 1;
   std::size_t ending_ = 0;
   struct Accounted {
     std::string name;

@@ -88,7 +88,7 @@ void StreamTransport::update_reading() {
       [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
         const std::span<char> shared = static_cast<Reactor*>(handle->loop->data)->receive_buffer();
         StreamTransport* owner = reinterpret_cast<Box*>(handle)->owner;
-        const std::size_t size = owner == nullptr ? shared.size() : owner->may_forward() ? 0 : owner->readable_now();
+        const std::size_t size = owner == nullptr ? shared.size() : owner->takes_no_bytes() ? 0 : owner->readable_now();
         *buffer = uv_buf_init(shared.data(), static_cast<unsigned>(size));
       },
       [](uv_stream_t* stream, ssize_t got, const uv_buf_t* buffer) {
@@ -97,17 +97,24 @@ void StreamTransport::update_reading() {
         Reactor& reactor = owner->reactor_;
         if (got > 0) owner->received({buffer->base, static_cast<std::size_t>(got)});
         else if (got == UV_ENOBUFS && owner->may_forward()) owner->forward();
-        else if (got == UV_ENOBUFS) owner->wait_to_read();
+        else if (got == UV_ENOBUFS && !owner->had_its_turn()) owner->wait_to_read();
+        else if (got == UV_ENOBUFS) return;  // libuv comes back in the next turn
         else owner->read_failed(static_cast<int>(got));
         reactor.settle_if_due();  // the owner may be gone
       });
   if (status != 0) end(uv_failure(status, "reading"));
 }
 
+/// libuv goes on reading as long as each read fills the buffer, up to 32 times: for a protocol that works on what it
+/// gets, that is long.
+bool StreamTransport::had_its_turn() const { return full_turn_ == reactor_.turn_number(); }
+
 void StreamTransport::received(std::string_view data) {
   owner_.stream_active(*this);
   if (rules_.rated()) spend_rate(data.size());
-  forward_due_ = forward_to_ != nullptr && data.size() == Reactor::kReceiveBytesMax;
+  const bool full = data.size() == Reactor::kReceiveBytesMax;
+  if (full) full_turn_ = reactor_.turn_number();
+  forward_due_ = forward_to_ != nullptr && full;
   call_protocol([&] { protocol_->data_received(data); });
   account_buffers();
 }

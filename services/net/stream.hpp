@@ -151,6 +151,9 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   void send_piece(std::size_t bytes_max);
   void written(std::size_t bytes, int status);
   void received(std::string_view data);
+  [[nodiscard]] bool had_its_turn() const;
+  /// Whether libuv shall not read: something else is done with what is there, or later.
+  [[nodiscard]] bool takes_no_bytes() const { return may_forward() || had_its_turn(); }
   [[nodiscard]] bool may_forward() const;
   [[nodiscard]] bool takes_forwarded() const;
   void forward();
@@ -193,6 +196,7 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   std::uint32_t writing_bytes_ = 0;  ///< at most kPieceBytesMax
   std::uint32_t held_accounted_ = 0;  ///< what the gate was told that we hold
   std::uint32_t budgeted_bytes_ = 0;  ///< what the budget was told that we hold
+  std::uint32_t full_turn_ = 0;       ///< the last turn in which a read filled the buffer
   int kernel_unsent_ = 0;             ///< SIOCOUTQ (tcp(7), unix(7)) when last looked at
   Phase phase_ = Phase::open;
   bool dirty_ = false;

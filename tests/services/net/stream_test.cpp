@@ -376,6 +376,29 @@ TEST_CASE("stream: pause_reading stops what arrives, resume_reading brings it") 
   CHECK(loop.turn_until([&] { return heard == "waiting"; }));
 }
 
+TEST_CASE("stream: who sends much has one buffer of it in a turn, and others have theirs before the next") {
+  Loop loop;
+  std::size_t much = 0;
+  std::size_t little = 0;
+  Script much_script;
+  much_script.data = [&](Transport&, std::string_view data) { much += data.size(); };
+  Script little_script;
+  little_script.data = [&](Transport&, std::string_view data) { little += data.size(); };
+  LoneStream flooding(loop, much_script);
+  LoneStream asking(loop, little_script);
+  const int large = 1 << 20;
+  REQUIRE(::setsockopt(flooding.peer().fd(), SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large) == 0);
+  const std::string flood(3 * Reactor::kReceiveBytesMax + 100, 'f');
+  REQUIRE(::send(flooding.peer().fd(), flood.data(), flood.size(), MSG_DONTWAIT) == static_cast<ssize_t>(flood.size()));
+  asking.peer().send("?");
+  for (int turn = 0; much == 0 && turn < 3; ++turn) loop.turn();
+  CHECK(much == Reactor::kReceiveBytesMax);
+  CHECK(little == 1);
+  loop.turn();
+  CHECK(much == 2 * Reactor::kReceiveBytesMax);
+  CHECK(loop.turn_until([&] { return much == flood.size(); }));
+}
+
 TEST_CASE("stream: every call on one that has ended does nothing") {
   Loop loop;
   const Script script;
