@@ -21,6 +21,8 @@ constexpr char kWho[] = "tapd";
 /// How long a worker may take to save after its keeper has died, before the kernel ends it.
 constexpr unsigned kOrphanSeconds = 5;
 constexpr std::uint64_t kJournalLookMs = 1000;
+/// How often a full disk is made roomier by compaction, if that is possible.
+constexpr std::uint64_t kFullLookMs = 5000;
 /// A journal of up to this much is never worth an archive of its own (or up to the archive's own size, if that is more).
 constexpr std::uint64_t kJournalBytesMax = std::uint64_t{16} << 20U;
 
@@ -195,10 +197,18 @@ void Worker::watch_journal() {
   });
 }
 
-/// Starts when the journal has outgrown the archive: then reading it would cost more than reading a new archive.
+/// When the journal has outgrown the archive: then reading it would cost more than reading a new archive. Or when the
+/// disk is full and the journal is a part of that: what the last two archives do not need is let go, so twice.
+bool Worker::compaction_due() {
+  if (committer_->counted_bytes() >= std::max(kJournalBytesMax, stored_->file_bytes)) return true;
+  if (committer_->counted_bytes() != 0) folded_when_full_ = 0;
+  if (!committer_->disk_full() || folded_when_full_ == 2 || reactor_->now_ms() < full_look_ms_) return false;
+  full_look_ms_ = reactor_->now_ms() + kFullLookMs;
+  return true;
+}
+
 void Worker::begin_compaction() {
-  const std::uint64_t enough = std::max(kJournalBytesMax, stored_->file_bytes);
-  if (stopping_ || compaction_ || committer_->counted_bytes() < enough) return;
+  if (stopping_ || compaction_ || !compaction_due()) return;
   const std::optional<std::uint64_t> until = committer_->end_segment();
   if (!until) return;  // a batch is in flight: at the next look
   compaction_ = services::CompactionOrder{*until, epoch_, stored_->archive.generation + 1};
@@ -214,6 +224,10 @@ void Worker::compacted(const std::string& text) {
     log_.write(LogLevel::info, kWho,
                "compacted the journal up to LSN " + std::to_string(order.until_lsn) + " into " + stored_->file);
     tidy(order.generation);
+    if (committer_->disk_full()) {
+      ++folded_when_full_;
+      full_look_ms_ = 0;
+    }
   } else if (!finish_after_compaction_) {
     log_.write(LogLevel::warning, kWho, "compaction came to nothing and is tried again when the journal has grown: " + result.why);
   }

@@ -63,6 +63,7 @@ class Worker {
   void say_report();
   void journal_broken(const Error& error);
   void watch_journal();
+  [[nodiscard]] bool compaction_due();
   void begin_compaction();
   [[nodiscard]] bool adopt_compacted(const services::CompactionOrder& order, const std::string& digest,
                                      std::uint64_t file_bytes);
@@ -87,6 +88,8 @@ class Worker {
   std::unique_ptr<services::Committer> committer_;
   std::optional<services::CompactionOrder> compaction_;  ///< under way
   bool finish_after_compaction_ = false;
+  int folded_when_full_ = 0;         // compactions of a full disk since the last change
+  std::uint64_t full_look_ms_ = 0;  // when the next one is worth trying
   net::Timer journal_watch_;
   services::WorkThread housekeeping_;
   std::unique_ptr<services::Application> application_;

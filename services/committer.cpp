@@ -22,6 +22,11 @@ constexpr std::size_t kIntroductionBytesMax = 600;
 /// What a state may have grown by since it was last asked for its bytes.
 constexpr std::size_t kGrowthBytes = 4096;
 
+std::uint64_t microseconds_since(std::chrono::steady_clock::time_point begin) {
+  const auto took = std::chrono::steady_clock::now() - begin;
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+}
+
 }  // namespace
 
 /// One service's side of it.
@@ -147,13 +152,21 @@ void Committer::check_room(std::size_t bytes) {
   const std::size_t needed = open_.records.size() + bytes + kIntroductionBytesMax * logs_.size();
   if (needed + 2 * state::kSegmentDataOffset <= room()) return;
   if (needed > kBatchBytesMax) throw net::Refusal("too many changes at once");
-  // Half as much again: a batch that grows change by change would else have a larger segment zeroed for each of them.
-  const std::size_t least = needed + 3 * state::kSegmentDataOffset;
-  if (supply_.prepare(needed > state::SegmentSupply::kSegmentBytes / 2 ? least + needed / 2 : least)) return;
-  const Result<void> prepared = supply_.prepare(least);
+  const Result<void> prepared = make_room(needed);
   if (prepared) return;
   set_full(prepared.error());
   throw net::Refusal("the disk is full");
+}
+
+/// At once: changes come faster than segments are made, and have to wait for the disk.
+Result<void> Committer::make_room(std::size_t needed) {
+  const auto begin = std::chrono::steady_clock::now();
+  // Half as much again: a batch that grows change by change would else have a larger segment zeroed for each of them.
+  const std::size_t least = needed + 3 * state::kSegmentDataOffset;
+  Result<void> prepared = supply_.prepare(needed > state::SegmentSupply::kSegmentBytes / 2 ? least + needed / 2 : least);
+  if (!prepared) prepared = supply_.prepare(least);
+  reactor_.note_waiting(microseconds_since(begin));
+  return prepared;
 }
 
 /// Only the states that are recorded as a whole are still missing in it.
@@ -193,7 +206,7 @@ void Committer::write_in_flight() {
   const auto write = [this] {
     const auto begin = std::chrono::steady_clock::now();
     result_ = barrier_in_flight_ ? writer_->write_barrier() : writer_->write(flight_);
-    took_us_ = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
+    took_us_ = static_cast<double>(microseconds_since(begin));
   };
   if (!in_thread()) {
     write();
@@ -286,8 +299,9 @@ void Committer::arm_barrier() {
   });
 }
 
+/// Without room it is tried again once a second, and said once.
 void Committer::prepare_spare() {
-  if (preparing_ || full_) return;
+  if (preparing_ || full_ || reactor_.now_ms() < next_spare_ms_) return;
   preparing_ = true;
   preparing_thread_.run([this, alive = alive_] {
     Result<void> prepared = supply_.prepare();
@@ -295,7 +309,11 @@ void Committer::prepare_spare() {
       if (!*alive) return;
       preparing_ = false;
       // There is room in the present segment still; when that ends, check_room() asks again and refuses.
-      if (!prepared) reactor_.log().write(LogLevel::warning, kWho, prepared.error().message);
+      if (!prepared && next_spare_ms_ == 0) {
+        reactor_.log().write(LogLevel::warning, kWho,
+                             prepared.error().message + "; tried again every second while the present segment lasts");
+      }
+      next_spare_ms_ = prepared ? 0 : reactor_.now_ms() + kRetryMs;
     });
   });
 }
@@ -358,6 +376,7 @@ Result<void> Committer::close() {
 
 std::optional<std::uint64_t> Committer::end_segment() {
   if (in_flight_ || broken_) return std::nullopt;
+  if (!full_ && supply_.ready_bytes() == 0) return std::nullopt;  // the next change would wait until there is one
   writer_->end_segment();
   room_ = writer_->room();
   return durable_lsn_;

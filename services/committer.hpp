@@ -64,7 +64,8 @@ class Committer {
   /// Makes durable what is open and seals the journal. Blocks. Errors: those of the disk; then the journal is not
   /// sealed, and what was not durable has not left either.
   [[nodiscard]] Result<void> close();
-  /// Ends the present segment, so that everything up to the LSN returned can be folded in. REQUIRES: nothing in flight.
+  /// Ends the present segment, so that everything up to the LSN returned can be folded in. Nothing when a batch is in
+  /// flight or no other segment is ready: then it is to be asked again later.
   [[nodiscard]] std::optional<std::uint64_t> end_segment();
 
   /// Bytes of batches since begin_counting(), or the start: what a compaction would fold in.
@@ -75,6 +76,7 @@ class Committer {
   [[nodiscard]] std::uint32_t chain() const { return writer_->chain(); }
   /// Whether changes are refused at present.
   [[nodiscard]] bool refuses() const { return full_ || broken_; }
+  [[nodiscard]] bool disk_full() const { return full_; }
   /// A line for the status report.
   [[nodiscard]] std::string status() const;
 
@@ -88,6 +90,7 @@ class Committer {
   void choose_place(double changes);
   void written();
   void check_room(std::size_t bytes);
+  [[nodiscard]] Result<void> make_room(std::size_t needed);
   [[nodiscard]] std::size_t room() const;
   std::uint64_t count(ServiceLog& log);
   void pass(std::uint64_t lsn);
@@ -127,6 +130,7 @@ class Committer {
   bool broken_ = false;
   bool preparing_ = false;
   bool barrier_due_ = false;
+  std::uint64_t next_spare_ms_ = 0;  // 0: the last one could be made
   std::uint64_t last_write_ms_ = 0;
   std::uint64_t batches_ = 0;
   std::uint64_t written_bytes_ = 0;  // the writer's, as it was when nothing was in flight

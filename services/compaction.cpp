@@ -1,5 +1,6 @@
 #include "services/compaction.hpp"
 
+#include <algorithm>
 #include <sstream>
 
 #include "services/application.hpp"
@@ -8,19 +9,23 @@
 namespace tap::services {
 namespace {
 
-/// What has to stay free beside the new archive: the journal goes on meanwhile.
-constexpr std::uint64_t kSpareBytes = std::uint64_t{32} << 20U;
+/// What has to stay free beside a new archive, for the journal goes on meanwhile: as much again, and no more than this. A
+/// small state is folded on a small disk too, where it is the journal that takes the room.
+constexpr std::uint64_t kSpareBytesMax = std::uint64_t{32} << 20U;
 
-/// The new archive is about as large as the old one and the journal together, at the very most.
-Result<void> check_room(state::Store& store, const state::StoredArchive& newest) {
-  Result<std::vector<state::SegmentFile>> segments = state::list_segments(store.disk());
-  Result<std::uint64_t> free = store.disk().free_bytes();
-  if (!segments || !free) return {};
-  const std::uint64_t wanted =
-      newest.file_bytes + segments->size() * state::SegmentSupply::kSegmentBytes + kSpareBytes;
-  if (*free >= wanted) return {};
-  return Error{Fault::temporary, "compaction wants " + std::to_string(wanted >> 20U) + " MiB of free space, there are " +
-                                     std::to_string(*free >> 20U)};
+Result<void> check_room(state::Store& store, std::uint64_t archive_bytes) {
+  const Result<std::uint64_t> free = store.disk().free_bytes();
+  const std::uint64_t wanted = archive_bytes + std::min(archive_bytes, kSpareBytesMax);
+  if (!free || *free >= wanted) return {};
+  return Error{Fault::temporary, "compaction wants " + std::to_string(wanted >> 10U) + " KiB of free space, there are " +
+                                     std::to_string(*free >> 10U)};
+}
+
+std::uint64_t payload_bytes(const state::Archive& archive) {
+  std::uint64_t bytes = 0;
+  for (const state::Section& section : archive.sections) bytes += section.payload.size();
+  for (const state::Section& section : archive.pending) bytes += section.payload.size();
+  return bytes;
 }
 
 }  // namespace
@@ -45,7 +50,7 @@ Result<state::StoredArchive> compact(state::Store& store, const state::Definitio
   if (!*newest || (*newest)->archive.generation + 1 != order.generation) {
     return Error{Fault::internal, "the newest archive is not generation " + std::to_string(order.generation - 1)};
   }
-  if (Result<void> roomy = check_room(store, **newest); !roomy) return std::move(roomy).error();
+  if (Result<void> roomy = check_room(store, (*newest)->file_bytes); !roomy) return std::move(roomy).error();
   net::Reactor reactor(log);
   Result<std::unique_ptr<Application>> application = Application::create(definition, kinds, reactor);
   if (!application) return std::move(application).error();
@@ -55,6 +60,7 @@ Result<state::StoredArchive> compact(state::Store& store, const state::Definitio
   if (Result<void> settled = (*application)->settle(); !settled) return std::move(settled).error();
   Result<state::Archive> next = (*application)->collect(*newest, order.until_lsn, order.epoch);
   if (!next) return std::move(next).error();
+  if (Result<void> roomy = check_room(store, payload_bytes(*next)); !roomy) return std::move(roomy).error();
   return store.add(std::move(next).value());
 }
 

@@ -9,7 +9,10 @@ import time
 
 from rig import Client, Cut, Daemon, Fibonacci, Ledger, Skip
 
-SMALL_DISK = "24m"  # room for a few segments of 4 MiB
+SMALL_DISK = "48m"  # room for the journal of two archives, at 16 MiB each, and a little more
+TINY_DISK = "24m"  # room for one journal, and for no second
+OUTGROWN_NUMBERS = 12000
+OUTGROWN_MAX_S = 20  # a compaction that finds no room is tried again after 5 s
 BATCHES_MAX = 6000  # a segment holds about a thousand, and the next one is ready already
 RESUME_MAX_S = 2.0
 FULL_FOR_S = 2.5
@@ -94,8 +97,8 @@ class Echo:
 # disk-full
 
 @contextlib.contextmanager
-def small_disk(directory):
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0700", "tmpfs", directory],
+def small_disk(directory, size=SMALL_DISK):
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", directory],
                              capture_output=True, text=True)
     if mounted.returncode != 0:
         raise Skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
@@ -175,6 +178,33 @@ def start_when_full(rig, directory, store, filler, ledger):
             ledger.violation(f"the clean stop ended with {code}: {daemon.said()}")
 
 
+def outgrow(rig, ledger):
+    """A disk that holds little more than one journal: what fills it is let go. The longest refusal, in seconds."""
+    directory = rig.new_directory("disk-outgrown")
+    mount = directory / "disk"
+    mount.mkdir()
+    longest, since = 0, None
+    with small_disk(mount, TINY_DISK), start(rig, directory, mount / "store") as daemon:
+        client = Client(rig.service, ledger, daemon.ports["lines"])
+        before = ledger.refused
+        while len(client.ledger.told) < OUTGROWN_NUMBERS or since is not None:
+            if client.ask() == 0:
+                if since is not None:
+                    longest, since = max(longest, time.monotonic() - since), None
+                continue
+            since = since or time.monotonic()
+            if time.monotonic() - since > OUTGROWN_MAX_S:
+                ledger.violation(f"the journal has filled the disk, and changes are still refused after {OUTGROWN_MAX_S} s")
+                break
+            time.sleep(0.02)
+        if ledger.refused == before:
+            ledger.violation("the disk did not become full")
+        ledger.settle()
+        daemon.stop()
+    rig.close_round(directory, "disk-outgrown", ledger)
+    return longest
+
+
 def disk_full(rig, options):
     """A small disk that fills up under load, and has room again."""
     directory = rig.new_directory("disk-full")
@@ -200,8 +230,11 @@ def disk_full(rig, options):
         if ledger.violations:
             subprocess.run(["cp", "-a", store, directory / "store"], check=False)
     rig.close_round(directory, "disk-full", ledger)
+    outgrown = Ledger()
+    longest = outgrow(rig, outgrown)
     told = ", ".join(f"full after {batches} batches and back after {seconds:.2f} s" for batches, seconds in rounds)
-    return f"{told}; {ledger.refused} changes refused, {len(ledger.told)} numbers told"
+    return (f"{told}; {ledger.refused} changes refused, {len(ledger.told)} numbers told; a journal larger than its disk: "
+            f"{len(outgrown.told)} numbers told, {longest:.1f} s without at most")
 
 
 # slow-sync
