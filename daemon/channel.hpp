@@ -20,8 +20,8 @@ struct Message {
     reload = 'h',     ///< the services read their files again
     compacted = 'C',  ///< text: what came of the compaction
     // from the worker
-    ready = 'R',    ///< recovered and accepting; text: what the operator should know, a sentence a line
-    failed = 'E',   ///< could not start, or could not save; fault and text say why
+    ready = 'R',            ///< recovered and accepting; text: what the operator should know, a sentence a line
+    failed = 'E',           ///< could not start, or could not save; fault and text say why
     compact = 'c',          ///< text: the order
     stop_compaction = 'x',  ///< answered with compacted, like its end
     stopped = 'S',  ///< everything is saved; text says which generation, or is empty when nothing is to be saved

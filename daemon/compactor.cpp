@@ -90,8 +90,8 @@ Result<void> Compactor::start(const WorkerPlan& plan, const services::Compaction
   const std::string plan_number = std::to_string(plan_file->get());
   const std::string result_number = std::to_string(write_end.get());
   const std::string order_text = order.text();
-  const std::array<const char*, 6> words{"tapd", "--compact", plan_number.c_str(), result_number.c_str(),
-                                         order_text.c_str(), nullptr};
+  const std::array<const char*, 6> words{
+      "tapd", "--compact", plan_number.c_str(), result_number.c_str(), order_text.c_str(), nullptr};
   // It inherits the lock too: as long as it may write, no other tapd has this store.
   std::vector<int> inherited{plan.store_fd, plan.lock_fd, plan.log_fd, plan_file->get(), write_end.get()};
   for (const PlannedPlugin& plugin : plan.plugins) inherited.push_back(plugin.fd);

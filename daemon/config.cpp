@@ -142,7 +142,8 @@ class Reader {
     }
   }
 
-  static std::vector<std::string> with_limits(std::vector<std::string> keys, const std::vector<services::LimitSpec>& specs) {
+  static std::vector<std::string> with_limits(std::vector<std::string> keys,
+                                              const std::vector<services::LimitSpec>& specs) {
     for (const services::LimitSpec& spec : specs) keys.emplace_back(spec.name);
     return keys;
   }
@@ -152,9 +153,11 @@ class Reader {
       const toml::node* node = table.get(spec.name);
       if (node == nullptr) continue;
       const auto given = scalar_text(*node);
-      const bool fits = given && !node->is_boolean() && (spec.unit != services::LimitSpec::Unit::count || node->is_integer());
+      const bool fits =
+          given && !node->is_boolean() && (spec.unit != services::LimitSpec::Unit::count || node->is_integer());
       const Result<std::uint64_t> value =
-          fits ? spec.parse(*given) : Result<std::uint64_t>(Error{Fault::config, "it is " + type_of(*node) + ", not " + spec.bounds()});
+          fits ? spec.parse(*given)
+               : Result<std::uint64_t>(Error{Fault::config, "it is " + type_of(*node) + ", not " + spec.bounds()});
       if (!value) problem(*node, "'" + std::string(spec.name) + "': " + value.error().message);
       else if (*value != 0) into[std::string(spec.name)] = *value;
     }
@@ -171,7 +174,8 @@ class Reader {
   }
 
   void read_application(const toml::table& table) {
-    check_keys(table, with_limits({"name", "durability", "stop_timeout", "plugin"}, services::application_limits()), "in [application]");
+    check_keys(table, with_limits({"name", "durability", "stop_timeout", "plugin"}, services::application_limits()),
+               "in [application]");
     state::Definition& definition = reading_.definition;
     read_plugins(table);
     if (const auto name = text(table, "name")) {
@@ -294,7 +298,8 @@ class Reader {
         continue;
       }
       if (kind != nullptr) {
-        if (Result<void> speaks = services::check_speaks(*kind, *endpoint); !speaks) problem(item, speaks.error().message);
+        if (Result<void> speaks = services::check_speaks(*kind, *endpoint); !speaks)
+          problem(item, speaks.error().message);
       }
       check_keys_of(item, *endpoint);
       service.listen.push_back(endpoint_text->get());

@@ -33,8 +33,9 @@ struct ConfigPlugins {
   std::string directory;                 ///< the config's: relative paths of plugins begin there
 };
 
-/// Keys and certificates of tls: endpoints are read too, as a part of the check; relative paths of theirs are taken from
-/// `directory`. `shown_as` is the file's name in the messages; its stem names an application that does not name itself.
+/// Keys and certificates of tls: endpoints are read too, as a part of the check; relative paths of theirs are taken
+/// from `directory`. `shown_as` is the file's name in the messages; its stem names an application that
+/// does not name itself.
 [[nodiscard]] ConfigReading read_config(const std::string& text, const std::string& shown_as,
                                         const services::Registry& kinds, const ConfigPlugins& plugins = {},
                                         const std::string& directory = ".");

@@ -210,7 +210,8 @@ void Instance::close_unused_inherited() {
     const bool used = std::any_of(bound_.begin(), bound_.end(),
                                   [fd](const Bound& bound) { return bound.endpoint.endpoint.fd == fd; });
     if (used) continue;
-    note("the socket '" + options_.inherited.name(fd) + "' that systemd has handed over is closed: no service listens on it");
+    note("the socket '" + options_.inherited.name(fd) +
+         "' that systemd has handed over is closed: no service listens on it");
     ::close(fd);
   }
 }

@@ -166,8 +166,8 @@ void Keeper::start_compaction(const std::string& order_text) {
   Result<services::CompactionOrder> order = services::CompactionOrder::parse(order_text);
   Result<void> started = order ? compactor_.start(instance_.plan(), *order) : Result<void>(std::move(order).error());
   if (started) return;
-  channel_.send({Message::Type::compacted, Fault::internal, CompactionResult{false, 0, "", started.error().message}.text(),
-                 Fd()});
+  channel_.send({Message::Type::compacted, Fault::internal,
+                 CompactionResult{false, 0, "", started.error().message}.text(), Fd()});
 }
 
 void Keeper::end_compaction() {
@@ -177,7 +177,7 @@ void Keeper::end_compaction() {
 void Keeper::on_child() {
   int status = 0;
   if (worker_ <= 0 || ::waitpid(worker_, &status, WNOHANG) != worker_) return;  // or it is the compactor's end
-  if (channel_.open()) on_messages();  // its last words
+  if (channel_.open()) on_messages();                                           // its last words
   worker_ = -1;
   channel_ = Channel();
   compactor_.stop();  // the next worker recovers from what is there: nobody else may write

@@ -64,7 +64,8 @@ Result<void> load_archive(const Options& options, Source& source) {
 
 Result<state::Definition> choose_definition(const Options& options, const Source& source,
                                             const services::Registry& kinds, services::Plugins* plugins) {
-  if (!options.config.empty()) return load_config(options.config, options.config_given, kinds, plugins, options.start_dir);
+  if (!options.config.empty())
+    return load_config(options.config, options.config_given, kinds, plugins, options.start_dir);
   if (source.archive) return source.archive->archive.definition;
   const services::Kind* kind = kinds.find(options.kind);
   TAP_ASSERT(kind != nullptr);
@@ -141,7 +142,8 @@ Result<Source> load_source(const Options& options, const services::Registry& kin
 
 Result<state::Definition> reload_definition(const Options& options, const services::Registry& kinds,
                                             services::Plugins* plugins) {
-  Result<state::Definition> definition = load_config(options.config, options.config_given, kinds, plugins, options.start_dir);
+  Result<state::Definition> definition =
+      load_config(options.config, options.config_given, kinds, plugins, options.start_dir);
   if (!definition) return definition;
   if (Result<void> overridden = apply_overrides(options, *definition); !overridden)
     return std::move(overridden).error();
@@ -177,7 +179,8 @@ std::vector<std::string> differences(const state::Definition& running, const sta
   for (const services::LimitSpec& spec : services::application_limits()) {
     const std::uint64_t before = services::limit_of(running.limits, spec.name);
     const std::uint64_t after = services::limit_of(wanted.limits, spec.name);
-    if (before != after) sentences.push_back(std::string(spec.name) + " " + spec.text(before) + " -> " + spec.text(after));
+    if (before != after)
+      sentences.push_back(std::string(spec.name) + " " + spec.text(before) + " -> " + spec.text(after));
   }
   for (const state::ServiceDefinition& service : running.services) {
     const state::ServiceDefinition* other = wanted.find(service.name);

@@ -23,7 +23,8 @@ constexpr unsigned kOrphanSeconds = 5;
 constexpr std::uint64_t kJournalLookMs = 1000;
 /// How often a full disk is made roomier by compaction, if that is possible.
 constexpr std::uint64_t kFullLookMs = 5000;
-/// A journal of up to this much is never worth an archive of its own (or up to the archive's own size, if that is more).
+/// A journal of up to this much is never worth an archive of its own (or up to the archive's own size,
+/// if that is more).
 constexpr std::uint64_t kJournalBytesMax = std::uint64_t{16} << 20U;
 
 /// A service may use every descriptor the system grants; the low default is for select(2).
@@ -34,7 +35,8 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/// For measurements (tools/bench): where the journal is synced, "loop" or "thread"; otherwise as the disk's speed tells.
+/// For measurements (tools/bench): where the journal is synced, "loop" or "thread";
+/// otherwise as the disk's speed tells.
 services::Committer::Place commit_place() {
   const char* given = std::getenv("TAPD_SYNC_IN");
   const std::string place = given == nullptr ? "" : given;
@@ -108,7 +110,8 @@ Result<void> Worker::load() {
   return {};
 }
 
-/// Archive, then journal; what an unclean end has left is settled and folded into a fresh archive before the ports open.
+/// Archive, then journal; what an unclean end has left is settled and folded into a fresh archive
+/// before the ports open.
 Result<void> Worker::recover() {
   if (Result<void> loaded = load(); !loaded) return loaded;
   Result<std::unique_ptr<services::Application>> made =
@@ -180,9 +183,9 @@ Result<void> Worker::start_journal() {
   Result<std::unique_ptr<state::JournalWriter>> writer =
       store_->start_journal(*supply_, stored_->archive, recovered_, epoch_, application_->introductions());
   if (!writer) return std::move(writer.error()).with("starting the journal");
-  committer_ = std::make_unique<services::Committer>(*reactor_, *supply_, std::move(writer).value(),
-                                                     [this](const Error& error) { journal_broken(error); },
-                                                     commit_place());
+  committer_ = std::make_unique<services::Committer>(
+      *reactor_, *supply_, std::move(writer).value(), [this](const Error& error) { journal_broken(error); },
+      commit_place());
   application_->journal(*committer_);
   watch_journal();
   return {};
@@ -229,7 +232,8 @@ void Worker::compacted(const std::string& text) {
       full_look_ms_ = 0;
     }
   } else if (!finish_after_compaction_) {
-    log_.write(LogLevel::warning, kWho, "compaction came to nothing and is tried again when the journal has grown: " + result.why);
+    log_.write(LogLevel::warning, kWho,
+               "compaction came to nothing and is tried again when the journal has grown: " + result.why);
   }
   if (finish_after_compaction_) finishing_ = reactor_->call_later(0, [this] { finish(); });
 }
@@ -326,7 +330,8 @@ void Worker::stop(bool force) {
     log_.write(LogLevel::warning, kWho,
                "unsent answers are dropped: the stop has taken " +
                    services::duration_text(plan_.definition.stop_timeout_ms) + " (stop_timeout)");
-    for (const std::string& who : application_->waits_for()) log_.write(LogLevel::warning, kWho, "not waited for: " + who);
+    for (const std::string& who : application_->waits_for())
+      log_.write(LogLevel::warning, kWho, "not waited for: " + who);
     application_->abandon_output();
     finish_soon();
   });
@@ -354,7 +359,8 @@ void Worker::finish() {
       if (lock_) lock_->announce({static_cast<int>(::getpid()), true, kOrphanSeconds * 1000, true});
     } else if (sealed && application_->all_journaled()) {
       // Nothing is lost: the next start replays it. Only the copy for people cannot be made.
-      log_.write(LogLevel::warning, kWho, saved.error().message + "; the journal has everything, the next start reads it");
+      log_.write(LogLevel::warning, kWho,
+                 saved.error().message + "; the journal has everything, the next start reads it");
     } else {
       exit_code_ = saved.error().exit_code();
       message.type = Message::Type::failed;
@@ -482,9 +488,8 @@ int worker_main(int plan_fd, services::Registry& kinds) {
     channel.send({Message::Type::failed, ready.error().fault, ready.error().message, Fd()});
     return ready.error().exit_code();
   }
-  Worker worker(std::move(plan).value(), std::move(keys).value(), kinds, log, [&channel](Message message) {
-    channel.send(std::move(message));
-  });
+  Worker worker(std::move(plan).value(), std::move(keys).value(), kinds, log,
+                [&channel](Message message) { channel.send(std::move(message)); });
   if (Result<void> started = worker.start(); !started) return started.error().exit_code();
   // After the start: whoever stops the keeper meanwhile is heard now.
   bool gone = false;

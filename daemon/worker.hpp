@@ -29,7 +29,8 @@ using TlsKeysOfSockets = std::vector<std::unique_ptr<net::TlsServer>>;
 /// Thread: the loop's. Lifetime: the registry and the log outlive it. Owns every descriptor in its plan but the log's.
 class Worker {
  public:
-  /// `keys`: of the plan's sockets, from load_keys(). `report` hears Message::Type ready, failed and stopped, from inside start() and run().
+  /// `keys`: of the plan's sockets, from load_keys(). `report` hears Message::Type ready, failed and stopped, from
+  /// inside start() and run().
   Worker(WorkerPlan plan, TlsKeysOfSockets keys, const services::Registry& kinds, Log& log,
          std::function<void(Message)> report);
   Worker(const Worker&) = delete;
@@ -88,7 +89,7 @@ class Worker {
   std::unique_ptr<services::Committer> committer_;
   std::optional<services::CompactionOrder> compaction_;  ///< under way
   bool finish_after_compaction_ = false;
-  int folded_when_full_ = 0;         // compactions of a full disk since the last change
+  int folded_when_full_ = 0;        // compactions of a full disk since the last change
   std::uint64_t full_look_ms_ = 0;  // when the next one is worth trying
   net::Timer journal_watch_;
   services::WorkThread housekeeping_;

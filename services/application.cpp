@@ -17,7 +17,6 @@ constexpr std::uint64_t kSlowStopMs = 1000;
 
 }  // namespace
 
-
 Result<state::Archive> initial_archive(const state::Definition& definition, const Registry& kinds) {
   state::Archive archive;
   archive.lineage = state::Lineage::make();
@@ -78,8 +77,8 @@ Error other_kind(const std::string& service, const std::string& wanted, const st
 }  // namespace
 
 Application::Running* Application::find(std::string_view service) {
-  const auto found = std::find_if(running_.begin(), running_.end(),
-                                  [&](const Running& running) { return running.name == service; });
+  const auto found =
+      std::find_if(running_.begin(), running_.end(), [&](const Running& running) { return running.name == service; });
   return found == running_.end() ? nullptr : &*found;
 }
 
@@ -111,8 +110,10 @@ Result<void> Application::replay_pending(Running& running, const state::Archive&
     ByteReader reader(section.payload);
     while (reader.left() > 0) {
       const state::Record record = state::read_record(reader);
-      if (!reader.ok()) return Error{Fault::damaged, "the kept records of service '" + section.service + "' are cut off"};
-      Result<void> replayed = replay({section.schema_version, section.service, section.kind}, record.type, record.payload);
+      if (!reader.ok())
+        return Error{Fault::damaged, "the kept records of service '" + section.service + "' are cut off"};
+      Result<void> replayed =
+          replay({section.schema_version, section.service, section.kind}, record.type, record.payload);
       if (!replayed) return replayed;
     }
   }
@@ -167,7 +168,8 @@ std::vector<state::Introduction> Application::introductions() const {
   std::vector<state::Introduction> all;
   for (const Running& running : running_) {
     const StatePort* state = running.service->state();
-    all.push_back({state == nullptr ? 1 : state->schema_version(), running.name, definition_.services[running.number].kind});
+    all.push_back(
+        {state == nullptr ? 1 : state->schema_version(), running.name, definition_.services[running.number].kind});
   }
   return all;
 }
@@ -236,7 +238,8 @@ Result<void> Application::open(Running& running, ServiceSocket socket) {
   net::ListenerLimits limits = listener_limits(definition);
   limits.clean_end = running.service->requires_clean_end();
   if (!socket.fd.open()) return open_stdio(running, limits);
-  auto listener = std::make_unique<net::Listener>(reactor_, layered(running, socket), running.name, limits, gate_of(running));
+  auto listener =
+      std::make_unique<net::Listener>(reactor_, layered(running, socket), running.name, limits, gate_of(running));
   listener->connections().share(shared_limits(running));
   if (Result<void> listening = listener->listen(std::move(socket.fd), socket.kind, socket.backlog); !listening) {
     return listening;
@@ -265,8 +268,8 @@ Result<void> Application::open_stdio(Running& running, const net::ListenerLimits
   running.bridge = std::make_unique<net::StdioBridge>();
   Result<Fd> end = running.bridge->open(STDIN_FILENO, STDOUT_FILENO);
   if (!end) return std::move(end).error();
-  running.stdio =
-      std::make_unique<net::ConnectionSet>(reactor_, running.service->factory_for("stdio:"), running.name, limits, gate_of(running));
+  running.stdio = std::make_unique<net::ConnectionSet>(reactor_, running.service->factory_for("stdio:"), running.name,
+                                                       limits, gate_of(running));
   running.stdio->share(shared_limits(running));
   if (Result<void> adopted = running.stdio->adopt(std::move(end).value(), net::StreamKind::unix_socket); !adopted) {
     return adopted;
@@ -374,12 +377,13 @@ void Application::stop() {
     reactor_.guarded(running.account, [&] { running.service->stop(); });
     const std::uint64_t took_ms = reactor_.now_ms() - began_ms;
     if (took_ms < kSlowStopMs) continue;
-    reactor_.log().write(LogLevel::warning, running.name, "its stop held up everybody for " + std::to_string(took_ms) + " ms");
+    reactor_.log().write(LogLevel::warning, running.name,
+                         "its stop held up everybody for " + std::to_string(took_ms) + " ms");
   }
 }
 
-Result<state::Archive> Application::collect(const std::optional<state::StoredArchive>& previous,
-                                            std::uint64_t base_lsn, std::uint64_t epoch) const {
+Result<state::Archive> Application::collect(const std::optional<state::StoredArchive>& previous, std::uint64_t base_lsn,
+                                            std::uint64_t epoch) const {
   state::Archive next;
   if (previous) {
     next = state::successor_without_states(previous->archive, previous->digest);
@@ -457,8 +461,9 @@ std::vector<std::string> Application::status() const {
   }
   if (budget_) {
     lines.push_back("memory budget: " + std::to_string(budget_->used_bytes()) + " of " +
-                    std::to_string(budget_->bytes_max()) + " bytes held, short " + std::to_string(budget_->shortages()) +
-                    " times, " + std::to_string(budget_->ended()) + " connections ended for it");
+                    std::to_string(budget_->bytes_max()) + " bytes held, short " +
+                    std::to_string(budget_->shortages()) + " times, " + std::to_string(budget_->ended()) +
+                    " connections ended for it");
   }
   return lines;
 }

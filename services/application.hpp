@@ -26,11 +26,11 @@ struct ServiceSocket {
   Fd fd;
   net::StreamKind kind = net::StreamKind::tcp;
   int backlog = 0;
-  std::string text;      ///< "tcp:127.0.0.1:8888", for messages
-  bool datagram = false;  ///< `kind` and `backlog` mean nothing then
-  bool proxied = false;                          ///< each connection begins with a PROXY header
+  std::string text;                               ///< "tcp:127.0.0.1:8888", for messages
+  bool datagram = false;                          ///< `kind` and `backlog` mean nothing then
+  bool proxied = false;                           ///< each connection begins with a PROXY header
   std::unique_ptr<net::TlsServer> tls = nullptr;  ///< its keys; nullptr: plain
-  std::string endpoint = {};  ///< as it was written, "tcp:8888"
+  std::string endpoint = {};                      ///< as it was written, "tcp:8888"
 };
 
 /// A first archive for a definition: new lineage, generation 1, every state as nothing has happened to it.
@@ -42,8 +42,8 @@ struct ServiceSocket {
 /// Order:    create -> restore -> (replay) -> settle -> (journal) -> start -> (serving) -> drain -> stop -> collect.
 class Application : public state::ReplaySink {
  public:
-  /// Makes the services. `directory`: where relative paths in their options begin. Errors: config, for an unknown kind or
-  /// a wrong option.
+  /// Makes the services. `directory`: where relative paths in their options begin. Errors: config, for an unknown kind
+  /// or a wrong option.
   [[nodiscard]] static Result<std::unique_ptr<Application>> create(state::Definition definition, const Registry& kinds,
                                                                    net::Reactor& reactor,
                                                                    const std::string& directory = {});
@@ -52,7 +52,8 @@ class Application : public state::ReplaySink {
   /// Gives each service its state. Sections of services that are not defined are left alone: collect() keeps them.
   /// Errors: damaged; config, for a newer schema or a service that is of another kind now.
   [[nodiscard]] Result<void> restore(const state::Archive& archive);
-  /// What the journal says since that archive. Records of services that are not defined are kept: collect() writes them.
+  /// What the journal says since that archive. Records of services that are not defined are kept:
+  /// collect() writes them.
   /// Errors: as restore().
   [[nodiscard]] Result<void> replay(const state::Introduction& of, state::RecordType type, ByteView payload) override;
 
@@ -131,7 +132,7 @@ class Application : public state::ReplaySink {
   net::Reactor& reactor_;
   std::unique_ptr<net::MemoryBudget> budget_;  // outlives the connections
   Committer* committer_ = nullptr;
-  std::vector<state::Section> pending_;  // records of services that are not defined
+  std::vector<state::Section> pending_;        // records of services that are not defined
   std::vector<std::uint16_t> datagram_ports_;  // of all services; the transports look at it
   std::vector<Running> running_;
   std::size_t started_ = 0;  ///< running_[0, started_) have been started and not stopped

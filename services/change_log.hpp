@@ -13,7 +13,8 @@ class ChangeLog {
   ChangeLog& operator=(const ChangeLog&) = delete;
   virtual ~ChangeLog() = default;
 
-  /// Whether changes are to be described to change(); false: the state is recorded as a whole anyway, whole() is enough.
+  /// Whether changes are to be described to change(); false: the state is recorded as a whole anyway,
+  /// whole() is enough.
   [[nodiscard]] virtual bool wants_changes() const = 0;
   /// A change that is about to be applied. Throws net::Refusal when there is no room for it: then it must not be.
   virtual void change(ByteView bytes) = 0;

@@ -90,9 +90,10 @@ void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into
       ->trigger_on_parse()
       ->type_name("ENDPOINT")
       ->group("Service");
-  app.add_option("--durability", into.durability,
-                 "when state is made durable: strict (before a reply leaves), interval:1s, shutdown (at a clean stop only), "
-                 "or reserve (for counters; may skip)")
+  app.add_option(
+         "--durability", into.durability,
+         "when state is made durable: strict (before a reply leaves), interval:1s, shutdown (at a clean stop only), "
+         "or reserve (for counters; may skip)")
       ->type_name("MODE")
       ->group("Service");
   app.add_option("--max-connections,--max_connections", into.connections_max,
@@ -123,7 +124,8 @@ void add_service_options(CLI::App& app, const Kind* kind, ServiceArguments& into
           ->group("Options of " + kind->name);
       continue;
     }
-    const std::string by_default = spec.required ? " (required; such as " + spec.default_value + ")" : " (" + spec.default_value + ")";
+    const std::string by_default =
+        spec.required ? " (required; such as " + spec.default_value + ")" : " (" + spec.default_value + ")";
     CLI::Option* option = app.add_option_function<std::string>(
         option_names(spec.name),
         [&into, name = spec.name, list = spec.type == OptionSpec::Type::list](const std::string& text) {
@@ -156,7 +158,8 @@ std::vector<OptionShape> service_option_shapes(const Registry& kinds) {
                                   {"--max_connections"}, {"--idle-timeout"}, {"--idle_timeout"}};
   for (const LimitSpec& spec : service_limits()) {
     shapes.push_back({"--" + std::string(spec.name)});
-    if (with_dashes(std::string(spec.name)) != spec.name) shapes.push_back({"--" + with_dashes(std::string(spec.name))});
+    if (with_dashes(std::string(spec.name)) != spec.name)
+      shapes.push_back({"--" + with_dashes(std::string(spec.name))});
   }
   for (const Kind& kind : kinds.all()) {
     for (const OptionSpec& spec : kind.options) {

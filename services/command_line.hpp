@@ -56,8 +56,8 @@ struct RegularArguments {
 [[nodiscard]] RegularArguments regular_arguments(const std::vector<std::string>& words,
                                                  const std::vector<OptionShape>& shapes);
 
-/// Loads the shared object of each `--plugin FILE` or `--plugin=FILE` and gives the other words. Relative paths begin in
-/// the present directory. Errors: usage, without a file; config, for a plugin that is refused.
+/// Loads the shared object of each `--plugin FILE` or `--plugin=FILE` and gives the other words. Relative paths begin
+/// in the present directory. Errors: usage, without a file; config, for a plugin that is refused.
 [[nodiscard]] Result<std::vector<std::string>> load_plugin_options(const std::vector<std::string>& words,
                                                                    const std::vector<OptionShape>& shapes,
                                                                    Plugins& plugins);

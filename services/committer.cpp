@@ -15,7 +15,8 @@ constexpr std::uint64_t kWorkPerSync = 3;
 /// In a busy time that keeps the syncs in the thread, one of so many is made in the loop.
 constexpr std::uint64_t kBatchesPerLook = 64;
 /// On a slow disk, so much of a sync's time is given to those who were just answered: what they ask next goes into the
-/// same batch as what has come meanwhile, and all are answered once per sync, not half of them (PostgreSQL's commit_delay).
+/// same batch as what has come meanwhile, and all are answered once per sync,
+/// not half of them (PostgreSQL's commit_delay).
 constexpr double kGatherPart = 8;
 /// An introduction of every service, at the very most.
 constexpr std::size_t kIntroductionBytesMax = 600;
@@ -163,7 +164,8 @@ Result<void> Committer::make_room(std::size_t needed) {
   const auto begin = std::chrono::steady_clock::now();
   // Half as much again: a batch that grows change by change would else have a larger segment zeroed for each of them.
   const std::size_t least = needed + 3 * state::kSegmentDataOffset;
-  Result<void> prepared = supply_.prepare(needed > state::SegmentSupply::kSegmentBytes / 2 ? least + needed / 2 : least);
+  Result<void> prepared =
+      supply_.prepare(needed > state::SegmentSupply::kSegmentBytes / 2 ? least + needed / 2 : least);
   if (!prepared) prepared = supply_.prepare(least);
   reactor_.note_waiting(microseconds_since(begin));
   return prepared;
@@ -245,7 +247,8 @@ void Committer::finish_in_flight() {
   }
   if (full_) set_roomy();
   choose_place(was_barrier ? 0 : static_cast<double>(flight_.lsn_count));
-  // A turn that answers many is cut into pieces, each with a sync; none so small that syncing would be most of the work.
+  // A turn that answers many is cut into pieces, each with a sync; none so small that syncing would
+  // be most of the work.
   reactor_.settle_after(std::max(net::Reactor::kSettleAfterUs, static_cast<std::uint64_t>(sync_us_) * kWorkPerSync));
   if (!was_barrier) written();
 }
@@ -323,8 +326,9 @@ void Committer::prepare_spare() {
 void Committer::set_full(const Error& why) {
   if (!full_) {
     full_ = true;
-    reactor_.log().write(LogLevel::error, kWho,
-                         "the disk is full: changes are refused until there is room, reads go on (" + why.message + ")");
+    reactor_.log().write(
+        LogLevel::error, kWho,
+        "the disk is full: changes are refused until there is room, reads go on (" + why.message + ")");
   }
   retry_ = reactor_.call_later(kRetryMs, [this] { try_again(); });
 }
@@ -385,8 +389,8 @@ std::optional<std::uint64_t> Committer::end_segment() {
 std::string Committer::status() const {
   return "journal: last LSN " + std::to_string(last_lsn()) + ", durable " + std::to_string(durable_lsn_) + ", " +
          std::to_string(batches_) + " batches, sync " + std::to_string(static_cast<std::uint64_t>(sync_us_)) +
-         " us in the " + (in_thread() ? "thread" : "loop") + ", " + std::to_string(gate_.held_bytes()) +
-         " bytes held" + (full_ ? ", disk full" : "") + (broken_ ? ", ended" : "");
+         " us in the " + (in_thread() ? "thread" : "loop") + ", " + std::to_string(gate_.held_bytes()) + " bytes held" +
+         (full_ ? ", disk full" : "") + (broken_ ? ", ended" : "");
 }
 
 }  // namespace tap::services

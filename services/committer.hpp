@@ -1,12 +1,13 @@
 // Committer: the straight line from a state's change to the reply that may leave.
 //
-// A change is appended to the open batch and then applied; at the end of the loop's turn the batch goes to the disk; when
-// it is durable the gate lets out what was written meanwhile. One batch is in flight to one sync, the next one fills.
+// A change is appended to the open batch and then applied; at the end of the loop's turn the batch goes to the disk;
+// when it is durable the gate lets out what was written meanwhile. One batch is in flight to one sync,
+// the next one fills.
 //
 // Where the sync runs: in a thread of its own when the disk is slow, or is not fast and many wait for it; else in the
-// loop. Measured (tools/bench sync, README "Durability"): handing a batch to a thread and back costs as much as a sync of
-// 0.2 ms; from 0.4 ms on and with many clients the loop has better things to do than to wait; and on a disk that takes
-// 20 ms it would stand still, and with it every service that has nothing to do with this disk.
+// loop. Measured (tools/bench sync, README "Durability"): handing a batch to a thread and back costs as much as a sync
+// of 0.2 ms; from 0.4 ms on and with many clients the loop has better things to do than to wait; and on a disk that
+// takes 20 ms it would stand still, and with it every service that has nothing to do with this disk.
 //
 // Tests: tests/services/committer_test.cpp
 #pragma once
@@ -48,8 +49,8 @@ class Committer {
   static constexpr double kMiddlingSyncUs = 400;
   static constexpr double kManyChanges = 8;
 
-  /// `broken` is called once, from a later turn, when the journal cannot be trusted any more: nothing that was not durable will
-  /// ever leave, and the process has to end so that the next one recovers from what is on the disk.
+  /// `broken` is called once, from a later turn, when the journal cannot be trusted any more: nothing that was not
+  /// durable will ever leave, and the process has to end so that the next one recovers from what is on the disk.
   Committer(net::Reactor& reactor, state::SegmentSupply& supply, std::unique_ptr<state::JournalWriter> writer,
             std::function<void(const Error&)> broken, Place place = Place::adaptive);
   Committer(const Committer&) = delete;
@@ -117,7 +118,7 @@ class Committer {
   std::size_t room_ = 0;  // as the writer had it when nothing was in flight, less what is
   bool in_flight_ = false;
   bool barrier_in_flight_ = false;
-  std::atomic<bool> done_ = false;  // in a thread: what was in flight is written, result_ tells how
+  std::atomic<bool> done_ = false;      // in a thread: what was in flight is written, result_ tells how
   std::optional<Result<void>> result_;  // of what was in flight, set by whoever wrote it before it says so
   double took_us_ = 0;
   double sync_us_ = 0;  // the average, of late; so are the next two

@@ -9,16 +9,16 @@
 namespace tap::services {
 namespace {
 
-/// What has to stay free beside a new archive, for the journal goes on meanwhile: as much again, and no more than this. A
-/// small state is folded on a small disk too, where it is the journal that takes the room.
+/// What has to stay free beside a new archive, for the journal goes on meanwhile: as much again, and no more than this.
+/// A small state is folded on a small disk too, where it is the journal that takes the room.
 constexpr std::uint64_t kSpareBytesMax = std::uint64_t{32} << 20U;
 
 Result<void> check_room(state::Store& store, std::uint64_t archive_bytes) {
   const Result<std::uint64_t> free = store.disk().free_bytes();
   const std::uint64_t wanted = archive_bytes + std::min(archive_bytes, kSpareBytesMax);
   if (!free || *free >= wanted) return {};
-  return Error{Fault::temporary, "compaction wants " + std::to_string(wanted >> 10U) + " KiB of free space, there are " +
-                                     std::to_string(*free >> 10U)};
+  return Error{Fault::temporary, "compaction wants " + std::to_string(wanted >> 10U) +
+                                     " KiB of free space, there are " + std::to_string(*free >> 10U)};
 }
 
 std::uint64_t payload_bytes(const state::Archive& archive) {
@@ -54,7 +54,8 @@ Result<state::StoredArchive> compact(state::Store& store, const state::Definitio
   net::Reactor reactor(log);
   Result<std::unique_ptr<Application>> application = Application::create(definition, kinds, reactor);
   if (!application) return std::move(application).error();
-  if (Result<void> restored = (*application)->restore((*newest)->archive); !restored) return std::move(restored).error();
+  if (Result<void> restored = (*application)->restore((*newest)->archive); !restored)
+    return std::move(restored).error();
   Result<state::JournalEnd> end = store.replay((*newest)->archive, application->get(), order.until_lsn);
   if (!end) return std::move(end).error();
   if (Result<void> settled = (*application)->settle(); !settled) return std::move(settled).error();

@@ -32,7 +32,8 @@ Result<void> check_service(const state::Definition& definition, const state::Ser
   if (!state::is_name(service.name)) return wrong("this is not a name");
   const Kind* kind = kinds.find(service.kind);
   if (kind == nullptr) return wrong(kinds.unknown(service.kind));
-  if (Result<Options> options = kind->check(service.options, service.listen); !options) return std::move(options).error();
+  if (Result<Options> options = kind->check(service.options, service.listen); !options)
+    return std::move(options).error();
   if (Result<void> durability = check_durability(service.durability); !durability) return durability;
   const bool reserve = durability_of(definition, service).mode == Durability::Mode::reserve;
   if (reserve && kind->state != nullptr && !kind->can_reserve) {

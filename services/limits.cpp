@@ -27,7 +27,8 @@ const std::vector<LimitSpec>& service_limits() {
        "new connections a second per endpoint; the others wait in the backlog (as they come)"},
       {"connect_burst", Unit::count, 1, kCountMax, "new connections at once, with connect_rate (as many as that)"},
       {"read_rate", Unit::size, 1, kTiB, "bytes a second read from each connection (as they come)"},
-      {"read_rate_total", Unit::size, 1, kTiB, "bytes a second read from all connections of the service (as they come)"},
+      {"read_rate_total", Unit::size, 1, kTiB,
+       "bytes a second read from all connections of the service (as they come)"},
       {"request_timeout", Unit::duration, 1, kDayMs,
        "end a connection whose request is not complete so long after its first byte (never)"},
       {"keepalive", Unit::duration, 1000, kKeepaliveMsMax,
@@ -43,7 +44,8 @@ const std::vector<LimitSpec>& service_limits() {
 const std::vector<LimitSpec>& application_limits() {
   static const std::vector<LimitSpec> specs{
       {"memory_budget", Unit::size, kMiB, kTiB,
-       "bytes that all connections may hold in buffers: those that hold most are read no more, then new ones are refused, "
+       "bytes that all connections may hold in buffers: those that hold most are read no more, then new ones are "
+       "refused, "
        "then those that hold most are ended (no limit)"},
   };
   return specs;
@@ -109,7 +111,8 @@ Result<void> check_limits(const std::vector<LimitSpec>& specs, const state::Limi
 
 Result<void> check_limits_together(const state::Limits& limits) {
   if (limit_of(limits, "connect_burst") == 0 || limit_of(limits, "connect_rate") != 0) return {};
-  return Error{Fault::config, "'connect_burst' says how many may come at once above 'connect_rate', which is not given"};
+  return Error{Fault::config,
+               "'connect_burst' says how many may come at once above 'connect_rate', which is not given"};
 }
 
 std::uint64_t limit_of(const state::Limits& limits, std::string_view name) {

@@ -1,7 +1,8 @@
 // Limits: what may be asked of any service, and of the application, beyond max_connections and idle_timeout.
 //
-// One table says the names, the units and the bounds; the config, the command line, the check of an archive, `tap show` and
-// the README follow it.   Tests: tests/services/limits_test.cpp
+// One table says the names, the units and the bounds; the config, the command line, the check of an archive, `tap show`
+// and the README follow it.
+// Tests: tests/services/limits_test.cpp
 #pragma once
 
 #include <cstdint>

@@ -3,8 +3,8 @@
 //     #include "services/plugin.hpp"
 //     TAP_PLUGIN(tickets_kind(), queue_kind())
 //
-// once in one source of the plugin is all. The plugin is compiled against the installed headers and linked against none of
-// tapd's libraries (tapd_add_plugin does that): the program that loads it has them, once.
+// once in one source of the plugin is all. The plugin is compiled against the installed headers and linked against none
+// of tapd's libraries (tapd_add_plugin does that): the program that loads it has them, once.
 //
 // Tests: tests/services/plugins_test.cpp, tests/checks/plugin
 #pragma once
@@ -77,8 +77,8 @@ template <class... Types>
   return folded;
 }
 inline constexpr std::uint64_t kPluginLayout =
-    layout_of<Kind, OptionSpec, Options, Service, StatePort, net::Protocol, net::Factory, net::Reactor, net::Timer, Error,
-              Result<void>, Durability, PluginDescription>();
+    layout_of<Kind, OptionSpec, Options, Service, StatePort, net::Protocol, net::Factory, net::Reactor, net::Timer,
+              Error, Result<void>, Durability, PluginDescription>();
 
 }  // namespace tap::services
 
@@ -86,9 +86,12 @@ inline constexpr std::uint64_t kPluginLayout =
 #define TAP_PLUGIN(...)                                                                                    \
   extern "C" __attribute__((visibility("default"))) const tap::services::PluginDescription* tap_plugin() { \
     using namespace tap::services;                                                                         \
-    static const PluginDescription description{                                                            \
-        kPluginMagic, kPluginAbiVersion, std::tuple_size_v<decltype(std::make_tuple(__VA_ARGS__))>,        \
-        TAP_VERSION,  plugin_stamp(),    kPluginLayout,                                                    \
-        [] { return std::vector<Kind>{__VA_ARGS__}; }};                                                    \
+    static const PluginDescription description{kPluginMagic,                                               \
+                                               kPluginAbiVersion,                                          \
+                                               std::tuple_size_v<decltype(std::make_tuple(__VA_ARGS__))>,  \
+                                               TAP_VERSION,                                                \
+                                               plugin_stamp(),                                             \
+                                               kPluginLayout,                                              \
+                                               [] { return std::vector<Kind>{__VA_ARGS__}; }};             \
     return &description;                                                                                   \
   }

@@ -27,8 +27,8 @@ std::string reason(int code) { return std::strerror(code); }
 Result<void> check_file(const struct stat& found) {
   if (!S_ISREG(found.st_mode)) return refused("it is not a regular file");
   if (found.st_uid != 0 && found.st_uid != ::geteuid()) {
-    return refused("it belongs to user " + std::to_string(found.st_uid) + ", neither to root nor to the user of this program; " +
-                   "whoever owns it could put any code there");
+    return refused("it belongs to user " + std::to_string(found.st_uid) +
+                   ", neither to root nor to the user of this program; " + "whoever owns it could put any code there");
   }
   const bool group_may = (found.st_mode & S_IWGRP) != 0 && found.st_gid != 0 && found.st_gid != ::getegid();
   if ((found.st_mode & S_IWOTH) != 0 || group_may) {
@@ -84,11 +84,13 @@ struct Entry {
 
 Result<Entry> open_object(int fd) {
   const std::string name = "/proc/self/fd/" + std::to_string(fd);
-  // Local: two plugins do not see each other's names. Never unloaded: threads, timers and types of it may outlive any use.
+  // Local: two plugins do not see each other's names. Never unloaded: threads,
+  // timers and types of it may outlive any use.
   void* object = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (object == nullptr) return refused("it cannot be loaded: " + linker_words(name));
   void* found = ::dlsym(object, "tap_plugin");
-  if (found == nullptr) return refused("it is no plugin of tapd: it has no function tap_plugin (TAP_PLUGIN defines it)");
+  if (found == nullptr)
+    return refused("it is no plugin of tapd: it has no function tap_plugin (TAP_PLUGIN defines it)");
   return Entry{reinterpret_cast<const PluginDescription* (*)()>(found)};
 }
 
@@ -96,21 +98,24 @@ std::string text_or(const char* text) { return text == nullptr ? "(nothing)" : t
 
 /// Whether its objects can pass between it and us. The version comes first: only then is the rest what it seems.
 Result<void> check_description(const PluginDescription* its) {
-  if (its == nullptr || its->magic != kPluginMagic) return refused("it is no plugin of tapd: tap_plugin does not begin as one does");
+  if (its == nullptr || its->magic != kPluginMagic)
+    return refused("it is no plugin of tapd: tap_plugin does not begin as one does");
   if (its->abi_version != kPluginAbiVersion) {
-    return refused("it speaks version " + std::to_string(its->abi_version) + " of the plugin interface, this program version " +
-                   std::to_string(kPluginAbiVersion) + "; compile it against the headers of this tapd");
+    return refused("it speaks version " + std::to_string(its->abi_version) +
+                   " of the plugin interface, this program version " + std::to_string(kPluginAbiVersion) +
+                   "; compile it against the headers of this tapd");
   }
   if (text_or(its->stamp) != plugin_stamp()) {
     return refused("it was compiled by " + text_or(its->stamp) + ", this program by " + plugin_stamp() +
                    "; compile both with the same");
   }
   if (its->layout != kPluginLayout) {
-    return refused("it was compiled against the headers of another tapd (" + text_or(its->tapd_version) + "); this one is " +
-                   TAP_VERSION);
+    return refused("it was compiled against the headers of another tapd (" + text_or(its->tapd_version) +
+                   "); this one is " + TAP_VERSION);
   }
   if (its->kinds == nullptr || its->count == 0 || its->count > Plugins::kKindsMax) {
-    return refused("it lists " + std::to_string(its->count) + " kinds; there are 1 to " + std::to_string(Plugins::kKindsMax));
+    return refused("it lists " + std::to_string(its->count) + " kinds; there are 1 to " +
+                   std::to_string(Plugins::kKindsMax));
   }
   return {};
 }
@@ -121,7 +126,8 @@ Result<std::vector<Kind>> ask_kinds(const Entry& entry) {
     if (Result<void> checked = check_description(description); !checked) return std::move(checked).error();
     std::vector<Kind> kinds = description->kinds();
     if (kinds.size() != description->count) {
-      return refused("it lists " + std::to_string(kinds.size()) + " kinds and announces " + std::to_string(description->count));
+      return refused("it lists " + std::to_string(kinds.size()) + " kinds and announces " +
+                     std::to_string(description->count));
     }
     return kinds;
   } catch (const std::exception& thrown) {
@@ -137,7 +143,8 @@ Result<void> check_kind(const Kind& kind) {
   for (const OptionSpec& option : kind.options) {
     const Result<std::string> fallback = option.canonical(option.default_value);
     if (!fallback) {
-      return refused("the default of option '" + option.name + "' of its kind '" + kind.name + "': " + fallback.error().message);
+      return refused("the default of option '" + option.name + "' of its kind '" + kind.name +
+                     "': " + fallback.error().message);
     }
   }
   return {};
@@ -149,7 +156,8 @@ Result<void> Plugins::load(const std::string& path) {
   const bool known =
       std::any_of(kept_.begin(), kept_.end(), [&path](const KeptPlugin& plugin) { return plugin.path == path; });
   if (known) return {};
-  if (frozen_) return refused("the plugin " + path + ": a running tapd takes in no new code; it is loaded at the next start");
+  if (frozen_)
+    return refused("the plugin " + path + ": a running tapd takes in no new code; it is loaded at the next start");
   Result<Fd> copy = take_copy(path);
   if (!copy) return std::move(copy.error()).with("the plugin " + path);
   return load_kept({path, copy->release()});

@@ -1,11 +1,11 @@
 // Plugins: the shared objects whose kinds a program has besides its own.
 //
-// A plugin is trusted code: it runs in the keeper too, as whoever started tapd. What is checked keeps accidents out, and
-// files that somebody else could have written.
+// A plugin is trusted code: it runs in the keeper too, as whoever started tapd. What is checked keeps accidents out,
+// and files that somebody else could have written.
 //
-// The file is copied into sealed memory when it is first read, and loaded from there. So a file that is replaced, even in
-// place, changes nothing for a program that runs; and a worker or a compaction that starts later inherits the descriptor
-// and gets the very same code: it cannot write a newer schema than the one it works for.
+// The file is copied into sealed memory when it is first read, and loaded from there. So a file that is replaced, even
+// in place, changes nothing for a program that runs; and a worker or a compaction that starts later inherits the
+// descriptor and gets the very same code: it cannot write a newer schema than the one it works for.
 //
 // Tests: tests/services/plugins_test.cpp
 #pragma once
@@ -19,15 +19,16 @@
 namespace tap::services {
 
 /// A plugin's bytes in memory that nobody can change.
-/// Lifetime: the descriptor stays open until the process ends. The dynamic linker knows what it has loaded by its name, and
-/// that is the descriptor's number: it must never come to mean another file.
+/// Lifetime: the descriptor stays open until the process ends. The dynamic linker knows what it has loaded by its name,
+/// and that is the descriptor's number: it must never come to mean another file.
 struct KeptPlugin {
   std::string path;  ///< where it was found, for messages
   int fd = -1;
 };
 
 /// Thread:   one.
-/// Lifetime: the registry outlives it. What was loaded stays loaded when the object goes: code of a plugin may run until
+/// Lifetime: the registry outlives it. What was loaded stays loaded when the object goes:
+/// code of a plugin may run until
 ///           the process ends.
 class Plugins {
  public:
@@ -37,8 +38,8 @@ class Plugins {
   explicit Plugins(Registry& registry) : registry_(registry) {}
 
   /// Reads, checks and loads the file at an absolute path, and adds its kinds to the registry. A path that is loaded
-  /// already is left as it is, whatever lies there now. Errors: config, a sentence that names the path and what is wrong;
-  /// then the registry is as it was.
+  /// already is left as it is, whatever lies there now. Errors: config, a sentence that names the path and what is
+  /// wrong; then the registry is as it was.
   [[nodiscard]] Result<void> load(const std::string& path);
   /// The same from what another process has kept. REQUIRES: the descriptor is one of its kept().
   [[nodiscard]] Result<void> load_kept(KeptPlugin plugin);

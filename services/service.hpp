@@ -43,9 +43,10 @@ class Service : public net::Factory {
   /// The operator has asked for what was read from files to be read again (SIGHUP). What cannot be used is said in the
   /// log, and the service goes on with what it has. Between start() and stop() only.
   virtual void reload() {}
-  /// At a stop, when the connections have been served: ends what takes its time, a child process or a request to somebody
-  /// else. True: `ended` will be called, once, from a later turn; the stop waits for it up to the application's
-  /// stop_timeout, and then names this service in the log. False: there is nothing to wait for, `ended` is never called.
+  /// At a stop, when the connections have been served: ends what takes its time, a child process or a request to
+  /// somebody else. True: `ended` will be called, once, from a later turn; the stop waits for it up to the
+  /// application's stop_timeout, and then names this service in the log. False: there is nothing to wait for, `ended`
+  /// is never called.
   [[nodiscard]] virtual bool wind_down(std::function<void()> /*ended*/) { return false; }  // NOLINT: overriders keep it
   /// After the last connection. What start() began ends here.
   virtual void stop() {}

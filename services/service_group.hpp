@@ -29,8 +29,8 @@ class ServiceGroup final : public Part {
   void take(std::unique_ptr<Part> part);
 
   [[nodiscard]] const std::string& name() const override { return name_; }
-  /// Starts the parts in the order they were added. When one fails, or throws, what had started is stopped, last first, and
-  /// the error names it, through all groups: "inner: part: why".
+  /// Starts the parts in the order they were added. When one fails, or throws, what had started is stopped, last first,
+  /// and the error names it, through all groups: "inner: part: why".
   [[nodiscard]] Result<void> start(net::Reactor& reactor) override;
   /// Last first. A part that throws is said and counted, and the others are stopped.
   void stop() override;

@@ -12,9 +12,9 @@
 namespace tap::services {
 
 /// The grid begins at start(): ticks are due at whole multiples of the interval from there, however long each takes, so
-/// that they never drift. What was missed (the loop was busy, the machine slept) is skipped and counted, not made up for.
-/// An exception ends its tick only: it is said in the log under the service's name and counted, and the next ticks are left
-/// out, 1, 3, 7, ... of them up to kBackoffTicksMax, until one goes well.
+/// that they never drift. What was missed (the loop was busy, the machine slept) is skipped and counted, not made up
+/// for. An exception ends its tick only: it is said in the log under the service's name and counted, and the next ticks
+/// are left out, 1, 3, 7, ... of them up to kBackoffTicksMax, until one goes well.
 ///
 /// Thread:   the loop's.
 /// Lifetime: `tick` is called between start() and stop() only; it may call stop(), and may not destroy the object.
@@ -33,8 +33,10 @@ class TimerService final : public Part {
   [[nodiscard]] std::vector<std::string> status() const override;
 
   [[nodiscard]] bool running() const { return !stopped_; }
-  [[nodiscard]] std::uint64_t ticks() const { return ticks_; }      ///< that went well
-  [[nodiscard]] std::uint64_t skipped() const { return skipped_; }  ///< missed ones, not those left out after an exception
+  [[nodiscard]] std::uint64_t ticks() const { return ticks_; }  ///< that went well
+  [[nodiscard]] std::uint64_t skipped() const {
+    return skipped_;
+  }  ///< missed ones, not those left out after an exception
   [[nodiscard]] std::uint64_t exceptions() const { return exceptions_; }
 
  private:
@@ -48,7 +50,7 @@ class TimerService final : public Part {
   net::Reactor::Account account_ = 0;
   net::Timer timer_;
   std::uint64_t began_ms_ = 0;
-  std::uint64_t place_ = 0;  ///< on the grid: the tick that is due next is at began_ms_ + place_ * interval_ms_
+  std::uint64_t place_ = 0;     ///< on the grid: the tick that is due next is at began_ms_ + place_ * interval_ms_
   std::uint64_t left_out_ = 0;  ///< ticks to leave out: not 0 after an exception
   std::uint64_t ticks_ = 0;
   std::uint64_t skipped_ = 0;

@@ -329,8 +329,8 @@ Bytes encode_archive(const Archive& archive) {
     append_section(out, type, section);
     put_le<std::uint64_t>(table, out.size() - before);
   };
-  add(SectionType::definition,
-      Section{"", "", definition_schema(archive.definition), PayloadCodec::cereal, encode_definition(archive.definition)});
+  add(SectionType::definition, Section{"", "", definition_schema(archive.definition), PayloadCodec::cereal,
+                                       encode_definition(archive.definition)});
   if (!archive.ancestors.empty()) {
     add(SectionType::ancestors, Section{"", "", 1, PayloadCodec::cereal, encode_ancestors(archive.ancestors)});
   }
@@ -385,7 +385,8 @@ std::optional<Definition> archive_definition(ByteView bytes) {
   const std::uint64_t names_bytes = std::uint64_t{reader.u<std::uint32_t>()} + reader.u<std::uint32_t>();
   const auto payload_bytes = reader.u<std::uint64_t>();
   if (!reader.ok() || payload_bytes > bytes.size() || names_bytes > 2 * kSectionNameBytesMax) return std::nullopt;
-  const std::uint64_t length = kSectionHeaderBytes + names_bytes + payload_bytes;  // a longer one does not fit its lengths
+  const std::uint64_t length =
+      kSectionHeaderBytes + names_bytes + payload_bytes;  // a longer one does not fit its lengths
   Result<RawSection> raw = read_section(bytes.substr(kHeaderBytes, static_cast<std::size_t>(length)), kHeaderBytes);
   if (!raw || raw->type != static_cast<std::uint32_t>(SectionType::definition)) return std::nullopt;
   Result<Definition> definition = decode_definition(raw->payload, raw->section.schema_version);

@@ -1,6 +1,7 @@
 // Archive: a whole application in one file, definition and state, self-contained and checksummed.
 //
-// Format: state/FORMAT.md, section 2.   Tests: tests/state/archive_test.cpp
+// Format: state/FORMAT.md, section 2.
+// Tests: tests/state/archive_test.cpp
 //
 // A value: it knows nothing of files. The store (store.hpp) decides where archives lie and which one counts.
 #pragma once
@@ -76,8 +77,8 @@ struct Archive {
 /// Reads bytes that may be anything. Every bit is covered by a checksum: what is accepted is what was written.
 /// Errors: damaged (empty, cut, changed, not an archive: the message says which and where); config when the format
 /// or an incompatible feature is newer than this program.
-/// Memory: a small multiple of the bytes, whatever they claim; with Payloads::checked far less: every check is made, but
-/// the payloads of the archive that is returned are empty.
+/// Memory: a small multiple of the bytes, whatever they claim; with Payloads::checked far less: every check is made,
+/// but the payloads of the archive that is returned are empty.
 enum class Payloads : std::uint8_t { copied, checked };
 [[nodiscard]] Result<Archive> decode_archive(ByteView bytes, Payloads payloads = Payloads::copied);
 

@@ -1,6 +1,7 @@
 // Codec: cereal, kept on a short leash. How a value becomes the payload of a section, and back.
 //
-// Bytes: state/FORMAT.md, section 3.   Tests: tests/state/codec_test.cpp
+// Bytes: state/FORMAT.md, section 3.
+// Tests: tests/state/codec_test.cpp
 //
 // cereal declines to be a storage format and believes what it reads: 8 bytes of input can make it take gigabytes, and
 // it recurses without limit. So it only sees bytes whose checksum was right, and even then through BoundedInput,

@@ -15,7 +15,8 @@ struct ServiceSchema {
 
   template <class Archive>
   void serialize(Archive& archive, std::uint32_t version) {
-    if (version > Definition::kSchemaVersion) throw CodecRefusal("a service of a schema that this program does not know");
+    if (version > Definition::kSchemaVersion)
+      throw CodecRefusal("a service of a schema that this program does not know");
     archive(cereal::make_nvp("name", value.name), cereal::make_nvp("kind", value.kind),
             cereal::make_nvp("listen", value.listen), cereal::make_nvp("durability", value.durability));
     archive(cereal::make_nvp("max_connections", value.connections_max),
@@ -39,7 +40,8 @@ struct DefinitionSchema {
   }
   template <class Archive>
   void load(Archive& archive, std::uint32_t version) {
-    if (version > Definition::kSchemaVersion) throw CodecRefusal("a definition of a schema that this program does not know");
+    if (version > Definition::kSchemaVersion)
+      throw CodecRefusal("a definition of a schema that this program does not know");
     std::vector<ServiceSchema<Version>> services;
     archive(cereal::make_nvp("name", value.name), cereal::make_nvp("durability", value.durability),
             cereal::make_nvp("stop_timeout_ms", value.stop_timeout_ms), CEREAL_NVP(services));

@@ -64,8 +64,7 @@ class PosixFile final : public DiskFile {
     Bytes bytes(count, '\0');
     std::size_t have = 0;
     while (have < count) {
-      const ssize_t got =
-          ::pread(fd_.get(), bytes.data() + have, count - have, static_cast<off_t>(offset + have));
+      const ssize_t got = ::pread(fd_.get(), bytes.data() + have, count - have, static_cast<off_t>(offset + have));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return errno_error(Fault::internal, name_ + ": reading");
       if (got == 0) break;

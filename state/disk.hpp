@@ -33,7 +33,8 @@ class DiskFile {
   [[nodiscard]] virtual Result<void> sync() = 0;
 };
 
-/// Thread: any, one caller at a time for each name. Names are those of files inside the directory, or "quarantine/NAME".
+/// Thread: any, one caller at a time for each name. Names are those of files inside the directory, or
+/// "quarantine/NAME".
 class Disk {
  public:
   Disk() = default;
@@ -45,11 +46,11 @@ class Disk {
   [[nodiscard]] virtual Result<std::vector<std::string>> list() = 0;
   /// Whether a file of this name is there, of whatever kind.
   [[nodiscard]] virtual Result<bool> exists(const std::string& name) = 0;
-  /// The whole content of a regular file, as read_file(). `from_disk`: what memory holds of it is dropped first, so that
-  /// a failed sync's bytes are not believed.
+  /// The whole content of a regular file, as read_file(). `from_disk`: what memory holds of it is dropped first, so
+  /// that a failed sync's bytes are not believed.
   [[nodiscard]] virtual Result<Bytes> read(const std::string& name, bool from_disk = false) = 0;
-  /// The same from the disk, without the zeros at the end but for those up to a multiple of kTrimBytes: most of a journal
-  /// segment is zeros, and memory that is touched for the first time is what reading it costs.
+  /// The same from the disk, without the zeros at the end but for those up to a multiple of kTrimBytes: most of a
+  /// journal segment is zeros, and memory that is touched for the first time is what reading it costs.
   struct Trimmed {
     Bytes bytes;
     std::uint64_t file_bytes = 0;

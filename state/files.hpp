@@ -19,7 +19,8 @@ namespace tap::state {
 inline constexpr std::size_t kFileBytesMax = std::size_t{64} << 30U;
 
 /// The whole content of a regular file.
-/// Errors: damaged above kFileBytesMax; no_input when it is missing or is a directory, FIFO, socket or device; permission; internal on I/O.
+/// Errors: damaged above kFileBytesMax; no_input when it is missing or is a directory, FIFO, socket or device;
+/// permission; internal on I/O.
 [[nodiscard]] Result<Bytes> read_file(int dir, const std::string& name);
 
 /// Makes `bytes` the content of `dir/name`, durably and all at once: written to `name.tmp`, fsync, checked, renamed,

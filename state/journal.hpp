@@ -1,6 +1,7 @@
 // Journal: what changed since the newest archive, in segments that lie beside it.
 //
-// Format: state/FORMAT.md, section 5.   Tests: tests/state/journal_test.cpp
+// Format: state/FORMAT.md, section 5.
+// Tests: tests/state/journal_test.cpp
 //
 // read_journal() is every reader there is: recovery, compaction, `tap show` and `tap verify`. JournalWriter is the only
 // writer. Between the two stands one rule: a batch is written after the one before it is durable, so whatever stands
@@ -52,7 +53,7 @@ struct JournalEnd {
   bool sealed = true;          ///< the last opener ended it, or there is none
   std::uint64_t batches = 0;   ///< that were replayed
   std::uint64_t records = 0;
-  std::vector<SegmentFile> segments;  ///< of this lineage, in their order; all of them, also those that were not read
+  std::vector<SegmentFile> segments;   ///< of this lineage, in their order; all of them, also those that were not read
   std::vector<std::string> strangers;  ///< of other lineages
   std::optional<Tear> tear;
 
@@ -69,8 +70,8 @@ struct JournalEnd {
 /// The segment files of a store, by their first LSN. Only names are looked at.
 [[nodiscard]] Result<std::vector<SegmentFile>> list_segments(Disk& disk);
 
-/// Reads what follows `base_lsn` in the journal of this lineage, up to `until_lsn` (which then has to be where a segment
-/// ends), and tells it to `sink` (may be nullptr). Changes nothing.
+/// Reads what follows `base_lsn` in the journal of this lineage, up to `until_lsn` (which then has to be where a
+/// segment ends), and tells it to `sink` (may be nullptr). Changes nothing.
 /// Errors: damaged, when bytes are wrong that something behind them proves to have been durable, when a segment is
 /// missing, shorter than it was made, or of another chain; config, for a newer format; those of the sink.
 [[nodiscard]] Result<JournalEnd> read_journal(Disk& disk, const Lineage& lineage, std::uint64_t base_lsn,

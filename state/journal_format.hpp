@@ -1,6 +1,7 @@
 // Journal format: segments, batches and records as bytes. Values only; who reads and writes files is in journal.hpp.
 //
-// Format: state/FORMAT.md, section 5.   Tests: tests/state/journal_format_test.cpp
+// Format: state/FORMAT.md, section 5.
+// Tests: tests/state/journal_format_test.cpp
 #pragma once
 
 #include <array>

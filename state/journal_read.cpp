@@ -71,8 +71,8 @@ class Reader {
     Result<std::vector<SegmentFile>> found = list_segments(disk_);
     if (!found) return std::move(found).error();
     std::vector<Found> ours;
-    // From the last to the first: one that is folded in already, as a later one of ours says, is of no interest, whatever
-    // is in it.
+    // From the last to the first: one that is folded in already, as a later one of ours says, is of no interest,
+    // whatever is in it.
     std::uint64_t folded_before = 0;
     for (auto segment = found->rbegin(); segment != found->rend(); ++segment) {
       if (segment->first_lsn > until_lsn_) continue;
@@ -113,8 +113,8 @@ class Reader {
                         std::to_string(read->file_bytes));
     }
     if (!first && (header->first_lsn != end_.last_lsn + 1 || header->previous_chain != end_.chain)) {
-      return damage(segment.file, 0, "it does not continue the segment before it, which ends with LSN " +
-                                         std::to_string(end_.last_lsn));
+      return damage(segment.file, 0,
+                    "it does not continue the segment before it, which ends with LSN " + std::to_string(end_.last_lsn));
     }
     if (first) next_lsn_ = header->first_lsn;
     end_.chain = header->previous_chain;
@@ -201,8 +201,9 @@ class Reader {
   }
 
   static Error damage(const std::string& file, std::uint64_t offset, const std::string& why) {
-    return Error{Fault::damaged, "journal " + file + " is damaged at offset " + std::to_string(offset) + ": " + why +
-                                     ". Nothing was changed. `tap repair` with the store's directory tells what can be had of it"};
+    return Error{Fault::damaged,
+                 "journal " + file + " is damaged at offset " + std::to_string(offset) + ": " + why +
+                     ". Nothing was changed. `tap repair` with the store's directory tells what can be had of it"};
   }
 
   Disk& disk_;

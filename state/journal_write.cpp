@@ -197,8 +197,9 @@ Bytes JournalWriter::introductions_for(const Batch& batch) const {
 }
 
 std::size_t JournalWriter::room() const {
-  const std::size_t here =
-      segment_ended_ ? 0 : static_cast<std::size_t>(header_.segment_bytes) - std::min<std::size_t>(offset_, header_.segment_bytes);
+  const std::size_t here = segment_ended_ ? 0
+                                          : static_cast<std::size_t>(header_.segment_bytes) -
+                                                std::min<std::size_t>(offset_, header_.segment_bytes);
   const std::size_t ready = supply_.ready_bytes();
   const std::size_t there = ready > kSegmentDataOffset ? ready - kSegmentDataOffset : 0;
   const std::size_t most = std::max(here, there);

@@ -53,8 +53,9 @@ struct ChangeOf<State> {
   using Type = typename State::Change;
 };
 
-/// A state of an older schema while the journal is replayed on it: changes that were recorded under a version are applied
-/// to a state of that version, and only then comes the next step. Thread: one. Errors: damaged; internal when a step throws.
+/// A state of an older schema while the journal is replayed on it: changes that were recorded under a version are
+/// applied to a state of that version, and only then comes the next step. Thread: one. Errors: damaged;
+/// internal when a step throws.
 template <class State>
 class OlderState {
  public:

@@ -114,9 +114,10 @@ Result<std::optional<StoredArchive>> Store::load(bool look_only) {
     Result<std::vector<SegmentFile>> segments = list_segments(*disk_);
     if (!segments) return std::move(segments).error();
     if (!segments->empty()) {
-      return Error{Fault::damaged, "there is a journal (" + segments->front().file +
-                                       ") but no archive that it goes on from. Nothing was changed. Put the archive back, "
-                                       "or move the journal away to begin anew"};
+      return Error{Fault::damaged,
+                   "there is a journal (" + segments->front().file +
+                       ") but no archive that it goes on from. Nothing was changed. Put the archive back, "
+                       "or move the journal away to begin anew"};
     }
     Result<void> cleared = look_only ? Result<void>() : remove_leftovers();
     if (!cleared) return std::move(cleared).error();
@@ -144,8 +145,8 @@ Result<std::optional<StoredArchive>> Store::load(bool look_only) {
 }
 
 /// The newest archive is damaged. The one before it is as good when the journal goes on from there to the end of what
-/// was durable: when the damaged one can still say that every state in it was journaled, and up to where, and the journal
-/// reaches that. (A journal that ends with a seal proves nothing: a later opener may have kept none.)
+/// was durable: when the damaged one can still say that every state in it was journaled, and up to where, and the
+/// journal reaches that. (A journal that ends with a seal proves nothing: a later opener may have kept none.)
 Result<StoredArchive> Store::fall_back(const Candidate& damaged, const Candidate& older, Error error, bool look_only) {
   error.message += ". Nothing was changed. The older " + older.file +
                    " may be whole; `tapd --rewind -f` with a copy of it goes back to it knowingly";
@@ -156,9 +157,10 @@ Result<StoredArchive> Store::fall_back(const Candidate& damaged, const Candidate
   const std::optional<std::uint64_t> base = archive_base_lsn(*bytes);
   const std::optional<Definition> definition = archive_definition(*bytes);
   if (!base || !definition) return error;
-  const bool journaled = std::none_of(definition->services.begin(), definition->services.end(), [&](const auto& service) {
-    return (service.durability.empty() ? definition->durability : service.durability) == "shutdown";
-  });
+  const bool journaled =
+      std::none_of(definition->services.begin(), definition->services.end(), [&](const auto& service) {
+        return (service.durability.empty() ? definition->durability : service.durability) == "shutdown";
+      });
   if (!journaled) return error;
   Result<JournalEnd> end = read_journal(*disk_, stored->archive.lineage, stored->archive.base_lsn, nullptr);
   if (!end || end->segments.empty() || end->last_lsn < *base) return error;
@@ -184,8 +186,8 @@ Result<void> Store::settle(const Archive& archive, const JournalEnd& end) {
   }
   for (const std::string& stranger : end.strangers) {
     if (archive.parent.none()) {
-      return Error{Fault::damaged, "the journal segment " + stranger +
-                                       " belongs to another lineage than the archives; move it away"};
+      return Error{Fault::damaged,
+                   "the journal segment " + stranger + " belongs to another lineage than the archives; move it away"};
     }
     if (Result<void> moved = quarantine(stranger, "it is of a lineage that was left by --rewind"); !moved) return moved;
   }
@@ -259,8 +261,8 @@ void Store::tidy(std::uint64_t newest, SegmentSupply* supply) {
   if (kept < 2 || !needed_from) return;
   Result<std::vector<SegmentFile>> segments = list_segments(*disk_);
   if (!segments) return;
-  // A segment is done with when a later one still holds what the older archive would need. (Two may begin with one LSN: an
-  // empty one of an application that had another name then.)
+  // A segment is done with when a later one still holds what the older archive would need. (Two may begin with one LSN:
+  // an empty one of an application that had another name then.)
   std::uint64_t first_needed = 0;
   for (const SegmentFile& segment : *segments) {
     if (segment.first_lsn <= *needed_from + 1) first_needed = segment.first_lsn;

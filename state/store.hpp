@@ -1,6 +1,7 @@
 // Store: the directory that holds one application's archives, its journal, and its lock.
 //
-// Files and what recovery does with each kind of damage: state/FORMAT.md, section 4.   Tests: tests/state/store_test.cpp
+// Files and what recovery does with each kind of damage: state/FORMAT.md, section 4.
+// Tests: tests/state/store_test.cpp
 //
 // Nothing above the store may assume a file: it opens, loads, replays, appends, saves and closes. Both the journal's
 // append and save() move the store from one durable point to the next.
@@ -66,9 +67,11 @@ class Store {
   [[nodiscard]] Result<JournalEnd> replay(const Archive& archive, ReplaySink* sink,
                                           std::uint64_t until_lsn = std::numeric_limits<std::uint64_t>::max());
   /// Takes away what an unclean end has left behind: the torn batch is copied to quarantine/ and cut, segments of a
-  /// lineage that --rewind has left are moved there. Says so in the report. REQUIRES: `end` is replay()'s for `archive`.
+  /// lineage that --rewind has left are moved there. Says so in the report. REQUIRES:
+  /// `end` is replay()'s for `archive`.
   [[nodiscard]] Result<void> settle(const Archive& archive, const JournalEnd& end);
-  /// Begins this opener's part of the journal, behind `end`; `epoch` is above every one there was. `supply` outlives the writer; so does the store.
+  /// Begins this opener's part of the journal, behind `end`; `epoch` is above every one there was. `supply` outlives
+  /// the writer; so does the store.
   [[nodiscard]] Result<std::unique_ptr<JournalWriter>> start_journal(SegmentSupply& supply, const Archive& archive,
                                                                      const JournalEnd& end, std::uint64_t epoch,
                                                                      std::vector<Introduction> services);

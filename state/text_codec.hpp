@@ -49,7 +49,9 @@ template <class... Ones>
 inline constexpr bool kIsVariant<std::variant<Ones...>> = true;
 
 template <class State>
-concept HasPrevious = requires { typename State::Previous; };
+concept HasPrevious = requires {
+  typename State::Previous;
+};
 
 template <HasPrevious State>
 class OlderCerealState;
@@ -136,7 +138,8 @@ template <HasPrevious State>
 class OlderCerealState final : public OlderState<State> {
  public:
   using Previous = typename State::Previous;
-  static_assert(Previous::kSchemaVersion + 1 == State::kSchemaVersion, "Previous is the version before, not any older one");
+  static_assert(Previous::kSchemaVersion + 1 == State::kSchemaVersion,
+                "Previous is the version before, not any older one");
 
   [[nodiscard]] Result<void> restore(ByteView payload, std::uint32_t version) override {
     older_.reset();
@@ -154,8 +157,8 @@ class OlderCerealState final : public OlderState<State> {
       State next = upgrade(std::move(state_));
       return next;
     } catch (const std::exception& thrown) {
-      return Error{Fault::internal, "upgrading to schema version " + std::to_string(State::kSchemaVersion) + ": " +
-                                        thrown.what()};
+      return Error{Fault::internal,
+                   "upgrading to schema version " + std::to_string(State::kSchemaVersion) + ": " + thrown.what()};
     }
   }
 

@@ -7,14 +7,18 @@ namespace tally {
 struct Seen {  // a change: what is journaled, and replayed after a crash
   std::string name;
   template <class Archive>
-  void serialize(Archive& archive) { archive(CEREAL_NVP(name)); }
+  void serialize(Archive& archive) {
+    archive(CEREAL_NVP(name));
+  }
 };
 struct State {
   static constexpr std::uint32_t kSchemaVersion = 1;
   using Change = Seen;
   std::map<std::string, std::uint64_t> counts;
   template <class Archive>
-  void serialize(Archive& archive, std::uint32_t /*version*/) { archive(CEREAL_NVP(counts)); }
+  void serialize(Archive& archive, std::uint32_t /*version*/) {
+    archive(CEREAL_NVP(counts));
+  }
 };
 void apply(State& state, const Seen& seen) noexcept { ++state.counts[seen.name]; }
 
@@ -33,7 +37,10 @@ struct Service final : tap::services::Service {
   Cell cell{tap::state::cereal_codec<State>()};
 };
 tap::services::Kind kind() {
-  return {.name = "tally", .summary = "counts names", .options = {}, .state = &tap::state::cereal_codec<State>(),
+  return {.name = "tally",
+          .summary = "counts names",
+          .options = {},
+          .state = &tap::state::cereal_codec<State>(),
           .create = [](const tap::services::Options&) { return std::make_unique<Service>(); }};
 }
 }  // namespace tally

@@ -1,7 +1,7 @@
 // tally, the second version: it also knows how many names have come in all. The answer is "2 of 7".
 //
-// The first version's state stays as it was, as a type of its own that is never touched again; one upgrade() leads from it
-// to the new one. Changes that the first version journaled are applied to its state before that.
+// The first version's state stays as it was, as a type of its own that is never touched again; one upgrade() leads from
+// it to the new one. Changes that the first version journaled are applied to its state before that.
 #include "services/net/line_protocol.hpp"
 #include "services/plugin.hpp"
 #include "state/text_codec.hpp"

@@ -1,6 +1,7 @@
 // Conditions: what a request asks of a file besides its name: only if it has changed, only a part of it.
 //
-// Source: RFC 9110, sections 13 (conditional requests) and 14 (ranges).   Tests: tests/services/files/http_test.cpp
+// Source: RFC 9110, sections 13 (conditional requests) and 14 (ranges).
+// Tests: tests/services/files/http_test.cpp
 #pragma once
 
 #include <cstdint>

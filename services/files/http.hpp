@@ -1,6 +1,7 @@
 // FilesHttp: the same files by HTTP/1.1: GET and HEAD, with conditions and ranges.
 //
-// Source: RFC 9110.   Tests: tests/services/files/http_test.cpp
+// Source: RFC 9110.
+// Tests: tests/services/files/http_test.cpp
 #pragma once
 
 #include <optional>

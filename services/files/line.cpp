@@ -2,7 +2,6 @@
 
 #include <utility>
 
-
 namespace tap::services::files {
 
 void FilesLine::data_received(std::string_view data) {

@@ -1,4 +1,5 @@
-// FilesLine: files by lines. `get NAME` is answered with `ok LENGTH` and the bytes, or `error REASON`, in the order asked.
+// FilesLine: files by lines. `get NAME` is answered with `ok LENGTH` and the bytes, or `error REASON`,
+// in the order asked.
 //
 // Tests: tests/services/files/line_test.cpp
 #pragma once

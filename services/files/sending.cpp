@@ -8,8 +8,8 @@ namespace tap::services::files {
 
 std::size_t Sending::window() const { return static_cast<std::size_t>(std::min<std::uint64_t>(left_, kWindowBytes)); }
 
-/// The kernel reads files from one end to the other, so that its ends tell of what is between; should it not be so, a turn
-/// waits for the disk. Where a file system cannot tell, the pool reads first.
+/// The kernel reads files from one end to the other, so that its ends tell of what is between; should it not be so, a
+/// turn waits for the disk. Where a file system cannot tell, the pool reads first.
 bool Sending::window_in_memory() const {
   char byte = 0;
   iovec into{&byte, 1};

@@ -1,4 +1,5 @@
-// FileTree: the files under one root, opened in the pool and kept for a moment, so that those asked for often cost little.
+// FileTree: the files under one root, opened in the pool and kept for a moment,
+// so that those asked for often cost little.
 //
 // Tests: tests/services/files/escape_test.cpp, http_test.cpp, line_test.cpp
 #pragma once
@@ -24,8 +25,8 @@ struct TreeCounts {
   std::uint64_t unavailable = 0;
 };
 
-/// What is kept is believed for `keep_ms`: a file that changes is seen after that at the latest, an answer never mixes two
-/// versions that were kept. Questions for one name at one time are asked once.
+/// What is kept is believed for `keep_ms`: a file that changes is seen after that at the latest, an answer never mixes
+/// two versions that were kept. Questions for one name at one time are asked once.
 ///
 /// Thread:   the loop's.
 /// Lifetime: the reactor outlives it. Dropping it drops what is asked: the Deferreds end with an error.

@@ -39,8 +39,8 @@ struct Target {
 [[nodiscard]] std::optional<Refused> read_tunnel_target(const net::HttpRequestHead& request, std::string_view pseudonym,
                                                         Target& target);
 
-/// The Max-Forwards of OPTIONS and TRACE: how many more may forward it; nullopt: it does not say, or is none of the two.
-/// A value that is no number is refused by read_target().
+/// The Max-Forwards of OPTIONS and TRACE: how many more may forward it; nullopt: it does not say, or is none of the
+/// two. A value that is no number is refused by read_target().
 [[nodiscard]] std::optional<std::uint64_t> forwards_left(const net::HttpRequestHead& request);
 
 struct Rewriting {
@@ -55,7 +55,8 @@ struct Rewriting {
 [[nodiscard]] bool rewrite_response(const net::HttpResponseHead& response, const Rewriting& how,
                                     net::HttpAnswerHead& out);
 
-/// Whether a request asks for an image: by its path's ending, Sec-Fetch-Dest, or an Accept that begins with an image type.
+/// Whether a request asks for an image: by its path's ending, Sec-Fetch-Dest,
+/// or an Accept that begins with an image type.
 [[nodiscard]] bool asks_for_image(const net::HttpRequestHead& request, std::string_view path);
 [[nodiscard]] bool is_image(const net::HttpResponseHead& response);
 

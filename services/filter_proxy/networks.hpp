@@ -1,7 +1,8 @@
 // Networks: which addresses clients may come from, and which ones a proxy must not be led to.
 //
-// Source: RFC 6890 and the registries of special-purpose addresses that IANA keeps by it, RFC 4291 section 2.5.5, RFC 6052,
-// RFC 3056.   Tests: tests/services/filter_proxy/networks_test.cpp
+// Source: RFC 6890 and the registries of special-purpose addresses that IANA keeps by it, RFC 4291 section 2.5.5,
+// RFC 6052, RFC 3056.
+// Tests: tests/services/filter_proxy/networks_test.cpp
 #pragma once
 
 #include <array>

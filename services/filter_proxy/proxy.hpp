@@ -82,8 +82,8 @@ class Proxy {
   bool stopped_ = false;
 };
 
-/// One client. A request is judged, sent on over a connection of the pool or a new one, and its answer is passed back as
-/// it comes: of a body no more is held than one read each way.
+/// One client. A request is judged, sent on over a connection of the pool or a new one, and its answer is passed back
+/// as it comes: of a body no more is held than one read each way.
 ///
 /// Lifetime: the proxy outlives it.
 class ProxyProtocol final : public net::HttpServerProtocol {

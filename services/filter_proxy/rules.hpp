@@ -3,8 +3,8 @@
 //     [default]                                # what no rule decides; without it everything passes
 //     block = ["cookies"]
 //
-//     [[rule]]                                 # the first rule that names the host and the thing decides
-//     name  = "shop"
+//     [[rule]]                                 # the first rule that names the host and the
+//     thing decides name  = "shop"
 //     hosts = ["shop.example", "*.shop.example"]
 //     allow = ["cookies"]
 //
@@ -13,8 +13,8 @@
 //     hosts = ["*.ads.example", "track*.example"]
 //     block = ["connections"]                  # of "connections", "images", "cookies"
 //
-// A `*` stands for any number of any characters, dots too; `*.ads.example` is not `ads.example` itself. Hosts are compared
-// without their port, in lower case and without a dot at the end; an IPv6 address is written without brackets.
+// A `*` stands for any number of any characters, dots too; `*.ads.example` is not `ads.example` itself. Hosts are
+// compared without their port, in lower case and without a dot at the end; an IPv6 address is written without brackets.
 //
 // Source: the filtering proxy of the Twisted articles (accept list, reject list and default for each of the three).
 // Tests: tests/services/filter_proxy/rules_test.cpp, tests/fuzz/rules_fuzz.cpp

@@ -19,8 +19,8 @@ namespace {
 
 constexpr unsigned kKeyPartsMax = 100;
 
-/// toml++ limits the nesting of values, but not that of keys, and frees tables within tables by recursion: the line of a
-/// key with very many dots, or 0.
+/// toml++ limits the nesting of values, but not that of keys, and frees tables within tables by recursion: the line of
+/// a key with very many dots, or 0.
 unsigned line_of_endless_key(const std::string& text) {
   unsigned line = 1;
   unsigned dots = 0;
@@ -36,8 +36,8 @@ unsigned line_of_endless_key(const std::string& text) {
   return 0;
 }
 
-/// The first byte that is no ASCII outside of a comment; nullopt: there is none. Nothing in rules needs one, and toml++ 3.3
-/// runs into an unreachable place for some letters in a key.
+/// The first byte that is no ASCII outside of a comment; nullopt: there is none. Nothing in rules needs one, and toml++
+/// 3.3 runs into an unreachable place for some letters in a key.
 std::optional<toml::source_position> foreign_byte(const std::string& text) {
   toml::source_position at{1, 1};
   bool comment = false;

@@ -1,6 +1,7 @@
 // TunnelEnd: one of the two connections between which CONNECT lets bytes pass, unread.
 //
-// Source: RFC 9110 section 9.3.6.   Tests: tests/services/filter_proxy/proxy_test.cpp
+// Source: RFC 9110 section 9.3.6.
+// Tests: tests/services/filter_proxy/proxy_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@
 
 namespace tap::services {
 
-/// What comes is written to the other end; an end that does not take it pauses this one, and the end of one direction is
-/// passed on alone.
+/// What comes is written to the other end; an end that does not take it pauses this one, and the end of one direction
+/// is passed on alone.
 ///
 /// Lifetime: owned by its connection. Whichever goes first tells the other, which then sends what it has and ends.
 class TunnelEnd final : public net::Protocol {

@@ -61,8 +61,8 @@ struct Dialled {
   std::string reason;
 };
 
-/// An attempt under way. Dropping it cancels. The addresses that a name has are looked at here, and what is connected to
-/// is one of those that passed: a name that means another place at the next look gains nothing.
+/// An attempt under way. Dropping it cancels. The addresses that a name has are looked at here, and what is connected
+/// to is one of those that passed: a name that means another place at the next look gains nothing.
 class Dial {
  public:
   using Done = std::function<void(Dialled)>;

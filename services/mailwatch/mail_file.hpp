@@ -11,8 +11,8 @@ namespace tap::services {
 /// A larger file is no mail.
 inline constexpr std::size_t kMailBytesMax = std::size_t{1} << 20U;
 
-/// Thread: it blocks, so any but the loop's. Errors: no_input, when it is not there; permission; internal, when it is too
-/// large, not a file or cannot be read.
+/// Thread: it blocks, so any but the loop's. Errors: no_input, when it is not there; permission; internal, when it is
+/// too large, not a file or cannot be read.
 [[nodiscard]] Result<std::string> read_mail(const std::string& path);
 
 }  // namespace tap::services

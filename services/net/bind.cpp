@@ -20,7 +20,8 @@ Error failed(const Endpoint& endpoint, const char* what) {
   const Fault fault = code == EACCES || code == EPERM ? Fault::permission : Fault::unavailable;
   std::string message = std::string("cannot ") + what + " " + endpoint.text;
   if (code == EADDRINUSE) {
-    message += std::string(" (another program uses it; `ss ") + (endpoint.is_datagram() ? "-lnup" : "-lntpx") + "` tells which)";
+    message += std::string(" (another program uses it; `ss ") + (endpoint.is_datagram() ? "-lnup" : "-lntpx") +
+               "` tells which)";
   }
   if (code == EACCES && endpoint.port != 0 && endpoint.port < 1024) {
     message += " (ports below 1024 need root or CAP_NET_BIND_SERVICE)";

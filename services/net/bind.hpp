@@ -14,8 +14,8 @@
 
 namespace tap::net {
 
-/// A socket that is bound but does not listen yet: ports open when the state has been recovered. One for datagrams takes
-/// them from now on; they wait in the kernel.
+/// A socket that is bound but does not listen yet: ports open when the state has been recovered. One for datagrams
+/// takes them from now on; they wait in the kernel.
 struct BoundEndpoint {
   Endpoint endpoint;
   Fd fd;                  ///< none for stdio
@@ -36,8 +36,8 @@ struct SocketOwner {
 
 /// Errors: unavailable (69) names the endpoint and the reason; permission (77).
 /// A UNIX socket file that nobody answers on is taken to be left over and replaced; one that somebody answers on, or a
-/// file of another kind, is not touched. The endpoint of an inherited socket comes back with the descriptor it was found
-/// under.
+/// file of another kind, is not touched. The endpoint of an inherited socket comes back with the
+/// descriptor it was found under.
 [[nodiscard]] Result<BoundEndpoint> bind_endpoint(const Endpoint& endpoint, const std::optional<SocketOwner>& owner,
                                                   const InheritedSockets& inherited = {});
 

@@ -23,7 +23,8 @@ Result<void> take_timeout(Fields& fields, ClientEndpoint& endpoint) {
   const auto seconds = endpoint_number(*text, 10, ClientEndpoint::kTimeoutSecondsMax);
   if (!seconds || *seconds == 0) {
     return endpoint_error(endpoint.text, "timeout is a number of seconds from 1 to " +
-                                             std::to_string(ClientEndpoint::kTimeoutSecondsMax) + ", not '" + *text + "'");
+                                             std::to_string(ClientEndpoint::kTimeoutSecondsMax) + ", not '" + *text +
+                                             "'");
   }
   endpoint.timeout_ms = std::uint64_t{*seconds} * 1000;
   return {};
@@ -53,8 +54,7 @@ Result<void> take_tls(Fields& fields, ClientEndpoint& endpoint) {
   const struct {
     const char* name;
     std::string& into;
-  } files[] = {
-      {"trustRoots", tls.trust_roots}, {"certificate", tls.certificate}, {"privateKey", tls.private_key}};
+  } files[] = {{"trustRoots", tls.trust_roots}, {"certificate", tls.certificate}, {"privateKey", tls.private_key}};
   for (const auto& file : files) {
     Result<std::string> path = fields.file(file.name);
     if (!path) return std::move(path).error();
@@ -105,9 +105,10 @@ Result<ClientEndpoint> parse_client_endpoint(std::string_view text) {
   if (!parts) return std::move(parts).error();
   const bool tls = parts->type == "tls" || parts->type == "ssl";
   if (!tls && parts->type != "tcp" && parts->type != "unix") {
-    return endpoint_error(text, "there is no type '" + parts->type +
-                                    "' of endpoint to connect to (they look like tcp:example.org:80 or unix:/run/x.sock)" +
-                                    did_you_mean(parts->type, {"tcp", "unix", "tls", "ssl"}));
+    return endpoint_error(text,
+                          "there is no type '" + parts->type +
+                              "' of endpoint to connect to (they look like tcp:example.org:80 or unix:/run/x.sock)" +
+                              did_you_mean(parts->type, {"tcp", "unix", "tls", "ssl"}));
   }
   ClientEndpoint endpoint;
   endpoint.type = parts->type == "unix" ? ClientEndpoint::Type::unix_socket : ClientEndpoint::Type::tcp;

@@ -58,8 +58,8 @@ Result<std::unique_ptr<ConnectRace::Attempt>> ConnectRace::begin(const SocketAdd
   if (::connect(attempt->fd.get(), to.raw(), to.length) != 0 && errno != EINPROGRESS) {
     return errno_error(Fault::unavailable, "connecting");
   }
-  attempt->writable =
-      std::make_unique<Watch>(reactor_, attempt->fd.get(), [this] { look_soon(); }, Watch::For::writable);
+  attempt->writable = std::make_unique<Watch>(
+      reactor_, attempt->fd.get(), [this] { look_soon(); }, Watch::For::writable);
   return attempt;
 }
 

@@ -1,6 +1,7 @@
 // ConnectRace: one connection to whichever of several addresses answers first.
 //
-// Source: RFC 8305 ("Happy Eyeballs Version 2"), sections 4 and 5.   Tests: tests/services/net/connect_test.cpp
+// Source: RFC 8305 ("Happy Eyeballs Version 2"), sections 4 and 5.
+// Tests: tests/services/net/connect_test.cpp
 #pragma once
 
 #include <functional>
@@ -22,8 +23,8 @@ namespace tap::net {
 /// The addresses with their families taking turns, beginning with the first one's (RFC 8305, section 4).
 [[nodiscard]] std::vector<SocketAddress> interleaved(const std::vector<SocketAddress>& addresses);
 
-/// Tries the addresses in their order: the next one when the last has failed, or has not answered for a while. The first
-/// that answers wins, the others are closed.
+/// Tries the addresses in their order: the next one when the last has failed, or has not answered for a while. The
+/// first that answers wins, the others are closed.
 ///
 /// Thread:   the loop's.
 /// Lifetime: dropping it closes what is under way; `done` is not called any more.
@@ -35,9 +36,10 @@ class ConnectRace {
 
   using Done = std::function<void(Result<Fd>)>;
 
-  /// `from`: where the connection comes from; addresses of another family are left out then. `done` is called once, from
-  /// a later turn, and may drop this. Errors: unavailable, with what each address said.
-  ConnectRace(Reactor& reactor, const std::vector<SocketAddress>& addresses, std::optional<SocketAddress> from, Done done);
+  /// `from`: where the connection comes from; addresses of another family are left out then. `done` is called once,
+  /// from a later turn, and may drop this. Errors: unavailable, with what each address said.
+  ConnectRace(Reactor& reactor, const std::vector<SocketAddress>& addresses, std::optional<SocketAddress> from,
+              Done done);
   ConnectRace(const ConnectRace&) = delete;
   ConnectRace& operator=(const ConnectRace&) = delete;
   ~ConnectRace();

@@ -51,7 +51,7 @@ void ConnectionSet::accept(uv_stream_s* listener, StreamKind kind) {
     return;
   }
   reactor_.descriptors().note(stream->fd());
-  if (!admit(*stream)) return;  // it is closed with the object
+  if (!admit(*stream)) return;     // it is closed with the object
   (void)begin(std::move(stream));  // guarded() has said what was wrong
 }
 
@@ -96,8 +96,8 @@ void ConnectionSet::say_peer_refused(const std::string& peer) {
   ++peer_refusals_;
   if (peer_refusals_said_.active()) return;
   reactor_.log().write(LogLevel::warning, service_,
-                       "refused " + std::to_string(std::exchange(peer_refusals_, 0)) + " connections, the last of " + peer +
-                           ": its address has " + std::to_string(limits_.connections_per_peer_max) +
+                       "refused " + std::to_string(std::exchange(peer_refusals_, 0)) + " connections, the last of " +
+                           peer + ": its address has " + std::to_string(limits_.connections_per_peer_max) +
                            " already (max_connections_per_peer)");
   peer_refusals_said_ = reactor_.call_later(kRefusalsSaidMs, [] {});
 }

@@ -28,7 +28,7 @@ struct ConnectionCounts {
 /// What a listener allows.
 struct ListenerLimits {
   std::size_t connections_max = 10'000;
-  std::uint64_t idle_timeout_ms = 0;  ///< no byte either way for this long ends a connection; 0: never
+  std::uint64_t idle_timeout_ms = 0;         ///< no byte either way for this long ends a connection; 0: never
   std::size_t connections_per_peer_max = 0;  ///< see PeerKey; 0: as many as there may be
   std::uint64_t connect_rate = 0;            ///< new ones a second; 0: as they come. The rest waits in the backlog
   std::uint64_t connect_burst = 0;           ///< so many at once; 0: as many as connect_rate

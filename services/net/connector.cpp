@@ -48,8 +48,8 @@ void Connecting::start(Result<Fd> connected) {
   connector_.built_ = nullptr;
   const std::uint64_t number = number_;
   Connector& connector = connector_;
-  Result<void> adopted = connector.connections_.adopt(std::move(connected).value(),
-                                                      tcp ? StreamKind::tcp : StreamKind::unix_socket);
+  Result<void> adopted =
+      connector.connections_.adopt(std::move(connected).value(), tcp ? StreamKind::tcp : StreamKind::unix_socket);
   // A handshake can fail, and whoever hears of it drop us, within that call.
   connector.starting_ = nullptr;
   if (!adopted) connector.settle(number, std::move(adopted).error());

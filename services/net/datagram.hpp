@@ -1,7 +1,7 @@
 // DatagramProtocol, DatagramTransport: what a server of datagrams is written in, in Twisted's words.
 //
-// A datagram comes whole or not at all, and from anybody: its sender's address is whatever the sender has written there.
-// A service that answers strangers should ask itself whom its answers could hit (services/rfc/answer_guard.hpp).
+// A datagram comes whole or not at all, and from anybody: its sender's address is whatever the sender has written
+// there. A service that answers strangers should ask itself whom its answers could hit (services/rfc/answer_guard.hpp).
 #pragma once
 
 #include <cstdint>

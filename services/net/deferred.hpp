@@ -7,15 +7,17 @@
 //     }
 //     fetch(reactor, "poems").add_callback([](Poem poem) { ... });
 //
-// One owner each. Dropping a Deferred cancels what it stands for: a coroutine is destroyed where it waits, with all that
-// it waits for. To let one go on in the background, give it to a TaskSet.
+// One owner each. Dropping a Deferred cancels what it stands for: a coroutine is destroyed where it waits, with all
+// that it waits for. To let one go on in the background, give it to a TaskSet.
 //
-// As in Twisted, and unlike anything else here, a callback that is added to an answer which is there already is called at
-// once: a Deferred knows of no loop that could call it later.
+// As in Twisted, and unlike anything else here, a callback that is added to an answer which is there
+// already is called at once: a Deferred knows of no loop that could call it later.
 //
-// g++ 12 miscompiles some uses of co_await: one per statement, with plain arguments. tests/checks/coroutines refuses others.
+// g++ 12 miscompiles some uses of co_await: one per statement, with plain arguments.
+// tests/checks/coroutines refuses others.
 //
-// Source: Twisted's twisted.internet.defer; KJ's promises for the ownership.   Tests: tests/services/net/deferred_test.cpp
+// Source: Twisted's twisted.internet.defer; KJ's promises for the ownership.
+// Tests: tests/services/net/deferred_test.cpp
 #pragma once
 
 #include <functional>
@@ -59,11 +61,12 @@ class [[nodiscard]] Deferred {
     if (core_ != nullptr && !core_->done()) core_->cancel();
   }
 
-  /// `code(T)` for a good answer; it returns a value, a Result or a Deferred, which the new Deferred then stands for. Errors
-  /// pass by. What it throws becomes an error.
+  /// `code(T)` for a good answer; it returns a value, a Result or a Deferred, which the new Deferred then stands for.
+  /// Errors pass by. What it throws becomes an error.
   template <class Code>
   [[nodiscard]] Deferred<deferred::ValueOf<Code, T>> add_callback(Code code) &&;
-  /// `code(Error)` for an error; it returns a T (for void: nothing), a Result<T> or a Deferred<T>. Good answers pass by.
+  /// `code(Error)` for an error; it returns a T (for void: nothing), a Result<T> or a Deferred<T>.
+  /// Good answers pass by.
   template <class Code>
   [[nodiscard]] Deferred<T> add_errback(Code code) &&;
   /// `code(Result<T>)` for either.

@@ -1,6 +1,7 @@
 // How a callback is added to a Deferred: the new Deferred owns the one before it, and the code between them.
 //
-// Part of deferred.hpp.   Tests: tests/services/net/deferred_test.cpp
+// Part of deferred.hpp.
+// Tests: tests/services/net/deferred_test.cpp
 #pragma once
 
 #include <memory>

@@ -1,6 +1,7 @@
 // The inside of Deferred: what is owned, who waits for it, and the errors that it knows.
 //
-// Service authors include deferred.hpp.   Tests: tests/services/net/deferred_test.cpp
+// Service authors include deferred.hpp.
+// Tests: tests/services/net/deferred_test.cpp
 #pragma once
 
 #include <exception>
@@ -86,8 +87,8 @@ class Core : public CoreBase {
   }
 };
 
-/// An operation that tells its end by a callback, as a core. REQUIRES of Operation: its last argument is called once, with a
-/// Result<T>, from a later turn, and may end it; dropping it calls it off.
+/// An operation that tells its end by a callback, as a core. REQUIRES of Operation: its last argument is called once,
+/// with a Result<T>, from a later turn, and may end it; dropping it calls it off.
 template <class T, class Operation>
 class OperationCore final : public Core<T> {
  public:

@@ -1,6 +1,7 @@
 // What makes a function that returns a Deferred a coroutine: its promise, and what co_await does with a Deferred.
 //
-// Part of deferred.hpp.   Tests: tests/services/net/deferred_test.cpp
+// Part of deferred.hpp.
+// Tests: tests/services/net/deferred_test.cpp
 #pragma once
 
 #include <coroutine>

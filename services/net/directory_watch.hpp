@@ -17,8 +17,8 @@ namespace tap::net {
 /// Of a path the directory is watched, so that the file need not be there: it may be made, written to, renamed and
 /// replaced. Files whose names begin as the path's last part count too: "access.log" and "access.log.1".
 ///
-/// A file system may tell nothing (NFS does not), and the kernel may have no watch left: who needs to know looks from time
-/// to time as well.
+/// A file system may tell nothing (NFS does not), and the kernel may have no watch left: who needs to know looks from
+/// time to time as well.
 ///
 /// Thread:   the loop's.
 /// Lifetime: the reactor outlives it. `changed` is called from a turn of its own and may end the watch.

@@ -113,7 +113,8 @@ Result<void> take_systemd(Fields& fields, Endpoint& endpoint) {
   if (!index) return {};
   const auto number = parse_number(*index, 10, kSystemdIndexMax);
   if (!number) {
-    return wrong(endpoint.text, "index is a number from 0 to " + std::to_string(kSystemdIndexMax) + ", not '" + *index + "'");
+    return wrong(endpoint.text,
+                 "index is a number from 0 to " + std::to_string(kSystemdIndexMax) + ", not '" + *index + "'");
   }
   endpoint.socket_index = *number;
   return {};
@@ -209,7 +210,8 @@ namespace {
 /// "haproxy:" and any other endpoint.
 Result<Endpoint> parse_proxied(std::string_view text) {
   const std::string_view inner = text.substr(std::min(text.size(), text.find(':') + 1));
-  if (inner.empty() || inner == text) return wrong(text, "it needs the endpoint behind the proxy, as in haproxy:tcp:8888");
+  if (inner.empty() || inner == text)
+    return wrong(text, "it needs the endpoint behind the proxy, as in haproxy:tcp:8888");
   Result<Endpoint> endpoint = parse_endpoint(inner);
   if (!endpoint) return endpoint;
   if (endpoint->proxied) return wrong(text, "haproxy: stands twice; one proxy's header is read");

@@ -40,15 +40,16 @@ struct EndpointText {
 /// What a TLS server is made of: "tls:443:privateKey=K:certKey=C:extraCertChain=X:clientCA=A:clientVerify=optional:
 /// alpn=h2,http/1.1:sni=DIR".
 ///
-/// `sni` is a directory with a file NAME.pem for each server name: key, certificate and chain in one. `_.example.org.pem`
-/// is for every name with one part before example.org. Who asks for none of them gets the certificate of certKey.
+/// `sni` is a directory with a file NAME.pem for each server name: key, certificate and chain in one.
+/// `_.example.org.pem` is for every name with one part before example.org. Who asks for none of them gets the
+/// certificate of certKey.
 struct TlsServerSettings {
   enum class ClientVerify { none, optional, require };
 
-  std::string private_key;    ///< a file, PEM
-  std::string certificate;    ///< certKey: a file, PEM; the private key's file, when it is not given
-  std::string extra_chain;    ///< a file with the certificates between ours and the root, or empty
-  std::string client_ca;      ///< a file with the roots of the clients' certificates, or empty
+  std::string private_key;  ///< a file, PEM
+  std::string certificate;  ///< certKey: a file, PEM; the private key's file, when it is not given
+  std::string extra_chain;  ///< a file with the certificates between ours and the root, or empty
+  std::string client_ca;    ///< a file with the roots of the clients' certificates, or empty
   ClientVerify client_verify = ClientVerify::none;  ///< with client_ca: require, unless it says otherwise
   std::vector<std::string> alpn;                    ///< in our order of preference
   std::string sni_directory;

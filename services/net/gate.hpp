@@ -63,7 +63,9 @@ class Gate {
   }
 
   /// A connection tells how much more, or less, it holds.
-  void hold(std::ptrdiff_t bytes) { held_bytes_ = static_cast<std::size_t>(static_cast<std::ptrdiff_t>(held_bytes_) + bytes); }
+  void hold(std::ptrdiff_t bytes) {
+    held_bytes_ = static_cast<std::size_t>(static_cast<std::ptrdiff_t>(held_bytes_) + bytes);
+  }
   [[nodiscard]] std::size_t held_bytes() const { return held_bytes_; }
   [[nodiscard]] bool crowded() const { return held_bytes_ > kHeldBytesMax; }
 

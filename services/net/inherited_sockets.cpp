@@ -40,7 +40,8 @@ InheritedSockets::InheritedSockets(const char* pid, const char* count, const cha
 }
 
 InheritedSockets InheritedSockets::take_from_environment() {
-  InheritedSockets sockets(std::getenv("LISTEN_PID"), std::getenv("LISTEN_FDS"), std::getenv("LISTEN_FDNAMES"), ::getpid());
+  InheritedSockets sockets(std::getenv("LISTEN_PID"), std::getenv("LISTEN_FDS"), std::getenv("LISTEN_FDNAMES"),
+                           ::getpid());
   for (const char* variable : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) ::unsetenv(variable);
   for (const int fd : sockets.descriptors()) {
     if (::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) continue;
@@ -61,8 +62,8 @@ Result<int> InheritedSockets::find(const Endpoint& endpoint) const {
     const int fd = kFirstDescriptor + static_cast<int>(i);
     const std::string domain = domain_of(fd);
     if (endpoint.socket_domain.empty() || domain == endpoint.socket_domain) return fd;
-    return Error{Fault::unavailable, "cannot use the socket of " + endpoint.text + ": it is " + domain + ", not " +
-                                         endpoint.socket_domain};
+    return Error{Fault::unavailable,
+                 "cannot use the socket of " + endpoint.text + ": it is " + domain + ", not " + endpoint.socket_domain};
   }
   return Error{Fault::unavailable,
                "cannot use the socket of " + endpoint.text + ": " +

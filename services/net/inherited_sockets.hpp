@@ -1,7 +1,8 @@
 // InheritedSockets: the listening sockets that systemd hands to a program that it starts.
 //
-// Protocol: sd_listen_fds(3): LISTEN_PID is whom they are meant for, LISTEN_FDS how many there are, from descriptor 3 on,
-// LISTEN_FDNAMES their names with colons between.   Tests: tests/services/net/inherited_sockets_test.cpp
+// Protocol: sd_listen_fds(3): LISTEN_PID is whom they are meant for, LISTEN_FDS how many there are, from descriptor 3
+// on, LISTEN_FDNAMES their names with colons between.
+// Tests: tests/services/net/inherited_sockets_test.cpp
 #pragma once
 
 #include <sys/types.h>

@@ -1,6 +1,8 @@
-// Layer: a protocol to the transport below it and a transport to the protocol above it. TLS and the PROXY header are such.
+// Layer: a protocol to the transport below it and a transport to the protocol above it.
+// TLS and the PROXY header are such.
 //
-// Source: Twisted's policies.WrappingFactory and ProtocolWrapper.   Tests: tests/services/net/layer_test.cpp
+// Source: Twisted's policies.WrappingFactory and ProtocolWrapper.
+// Tests: tests/services/net/layer_test.cpp
 #pragma once
 
 #include <memory>
@@ -26,7 +28,8 @@ struct LayerPlace {
 /// Lifetime:   owned by the transport below, as any protocol; it owns the protocol above.
 /// Invariants: nothing is delivered above while it has paused reading: what was received meanwhile is held, which is
 ///             never more than one read from below.
-/// Errors:     what the protocol above throws ends the connection, said in the words of a plain transport, and is counted.
+/// Errors:     what the protocol above throws ends the connection, said in the words of a plain transport, and is
+///             counted.
 class Layer : public Protocol, protected Transport {
  public:
   explicit Layer(const LayerPlace& place) : place_(place) {}
@@ -64,8 +67,8 @@ class Layer : public Protocol, protected Transport {
   /// What it leaves is kept. REQUIRES of it: while paused() nothing is delivered above.
   virtual void consume(std::string_view& data) = 0;
 
-  /// Makes the protocol above and tells it that the connection is made. False, and the connection is aborted, when there
-  /// is none.
+  /// Makes the protocol above and tells it that the connection is made. False, and the connection is aborted,
+  /// when there is none.
   bool open_above();
   void deliver(std::string_view data);
   void deliver_end();

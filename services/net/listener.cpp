@@ -22,8 +22,11 @@ struct Listener::Box {
 };
 
 Listener::Listener(Reactor& reactor, Factory& factory, std::string service, ListenerLimits limits, Gate* gate)
-    : reactor_(reactor), service_(service), connections_(reactor, factory, std::move(service), limits, gate),
-      keepalive_ms_(limits.keepalive_ms), clean_end_(limits.clean_end) {
+    : reactor_(reactor),
+      service_(service),
+      connections_(reactor, factory, std::move(service), limits, gate),
+      keepalive_ms_(limits.keepalive_ms),
+      clean_end_(limits.clean_end) {
   if (limits.connect_rate == 0) return;
   rate_ = TokenBucket(limits.connect_rate, limits.connect_burst == 0 ? limits.connect_rate : limits.connect_burst);
 }

@@ -3,8 +3,8 @@
 //     Result<Bytes> read = co_await defer_to_thread(reactor, ReadFile(path));                 // an answer: a Deferred
 //     work_ = run_in_pool(reactor, [path] { touch(path); }, [](const Result<void>&) {});      // the same by callback
 //
-// The pool has four threads (UV_THREADPOOL_SIZE) for the whole process, and name resolution uses it too: what blocks for
-// long gets a thread of its own instead. The journal never waits behind it, it has its own.
+// The pool has four threads (UV_THREADPOOL_SIZE) for the whole process, and name resolution uses it too: what blocks
+// for long gets a thread of its own instead. The journal never waits behind it, it has its own.
 //
 // Tests: tests/services/net/pool_test.cpp
 #pragma once
@@ -22,8 +22,8 @@
 
 namespace tap::net {
 
-/// The news of one piece of work, as long as this object lives: dropping it calls off the news. Work that has begun goes
-/// on to its end; work that has not is not begun.
+/// The news of one piece of work, as long as this object lives: dropping it calls off the news. Work that has begun
+/// goes on to its end; work that has not is not begun.
 class PoolWork {
  public:
   PoolWork() = default;
@@ -52,10 +52,10 @@ class PoolWork {
 };
 
 /// Runs `work` in the pool, then `done` on the loop, from a later turn. What `work` throws is an error for `done`: a
-/// Failure's own; another exception's is_exception(), and is said in the log under the name of the service that asked, and
-/// counted there. It ends nothing else.
-/// Thread: the loop's for this call and for `done`; `work` touches nothing of the loop. Lifetime: the reactor waits at its
-/// end for work that has begun.
+/// Failure's own; another exception's is_exception(), and is said in the log under the name of the service that asked,
+/// and counted there. It ends nothing else.
+/// Thread: the loop's for this call and for `done`; `work` touches nothing of the loop. Lifetime: the reactor waits at
+/// its end for work that has begun.
 [[nodiscard]] PoolWork run_in_pool(Reactor& reactor, std::function<void()> work,
                                    std::function<void(Result<void>)> done);
 
@@ -65,7 +65,8 @@ class PoolWork {
                                        std::function<void(Result<void>)> done);
 
 /// What `code` returns: a value, a Result or nothing. It is copied into the pool and must touch nothing that the loop
-/// touches. The Deferred: dropped or cancelled, the work is not begun if it was not yet, and its end is heard by nobody.
+/// touches. The Deferred: dropped or cancelled, the work is not begun if it was not yet,
+/// and its end is heard by nobody.
 template <class Code>
 Deferred<deferred::ValueOf<Code, void>> defer_to_thread(Reactor& reactor, Code code) {
   using Raw = std::invoke_result_t<Code&>;

@@ -92,7 +92,8 @@ void Process::Box::output_ended(int number) {
   tell_end_if_over();
 }
 
-/// A child of the child may hold the pipes for longer: what is said after the end of the child itself counts as its own.
+/// A child of the child may hold the pipes for longer: what is said after the end of the child itself
+/// counts as its own.
 void Process::Box::tell_end_if_over() {
   if (!end || open_outputs > 0 || forgotten) return;
   // The listener may drop the Process, and with it this.
@@ -126,8 +127,7 @@ Result<std::unique_ptr<Process>> Process::start(Reactor& reactor, const ProcessS
     TAP_ASSERT(uv_pipe_init(reactor.loop(), &box->pipes[i], 0) == 0);
     box->pipes[i].data = box;
     ++box->open_handles;
-    streams[i].flags =
-        static_cast<uv_stdio_flags>(UV_CREATE_PIPE | (i == 0 ? UV_READABLE_PIPE : UV_WRITABLE_PIPE));
+    streams[i].flags = static_cast<uv_stdio_flags>(UV_CREATE_PIPE | (i == 0 ? UV_READABLE_PIPE : UV_WRITABLE_PIPE));
     streams[i].data.stream = box->stream(i);
   }
   std::vector<char*> words = pointers(spec.words);

@@ -1,6 +1,7 @@
 // Process: another program, its input and output as bytes on the loop, its end as an answer.
 //
-// Source: Twisted's spawnProcess and getProcessOutputAndValue.   Tests: tests/services/net/process_test.cpp
+// Source: Twisted's spawnProcess and getProcessOutputAndValue.
+// Tests: tests/services/net/process_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,8 @@ struct ProcessSpec {
   std::optional<std::vector<std::string>> environment;
 };
 
-/// One child process. Its input and output are pipes; every other descriptor of ours is closed for it, its signals are as
-/// for a fresh program.
+/// One child process. Its input and output are pipes; every other descriptor of ours is closed for it, its signals are
+/// as for a fresh program.
 ///
 /// Thread:   the loop's.
 /// Lifetime: the reactor outlives it. Dropping it kills the child (SIGKILL) and hears nothing more of it.
@@ -45,8 +46,8 @@ class Process {
 
   /// What is heard of it, from the loop, never from inside start().
   struct Listener {
-    std::function<void(std::string_view)> out;    ///< the view ends with the call
-    std::function<void(std::string_view)> error;  ///< its standard error
+    std::function<void(std::string_view)> out;     ///< the view ends with the call
+    std::function<void(std::string_view)> error;   ///< its standard error
     std::function<void(const ProcessEnd&)> ended;  ///< the last call, after all output; may drop the Process
   };
 
@@ -80,7 +81,8 @@ struct ProcessOutput {
 
 /// Runs a program with that input to its end. Dropping the Deferred kills it.
 /// Errors: those of Process::start(); temporary, when it says more than `output_bytes_max` (it is killed then).
-[[nodiscard]] Deferred<ProcessOutput> run_process(Reactor& reactor, const ProcessSpec& spec, const std::string& input = {},
+[[nodiscard]] Deferred<ProcessOutput> run_process(Reactor& reactor, const ProcessSpec& spec,
+                                                  const std::string& input = {},
                                                   std::size_t output_bytes_max = std::size_t{1} << 20U);
 
 }  // namespace tap::net

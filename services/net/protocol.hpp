@@ -19,12 +19,12 @@ class StreamTransport;
 
 /// What TLS knows of a connection. Lifetime: of the connection.
 struct TlsInfo {
-  std::string version;         ///< "TLSv1.3"
-  std::string cipher;          ///< "TLS_AES_256_GCM_SHA384"
-  std::string alpn;            ///< what both chose, or empty
-  std::string server_name;     ///< what the client asked for (SNI), or empty
-  std::string peer_subject;    ///< of the peer's verified certificate, "CN=me,O=us" (RFC 2253); empty without one
-  bool resumed = false;        ///< an earlier session goes on
+  std::string version;       ///< "TLSv1.3"
+  std::string cipher;        ///< "TLS_AES_256_GCM_SHA384"
+  std::string alpn;          ///< what both chose, or empty
+  std::string server_name;   ///< what the client asked for (SNI), or empty
+  std::string peer_subject;  ///< of the peer's verified certificate, "CN=me,O=us" (RFC 2253); empty without one
+  bool resumed = false;      ///< an earlier session goes on
 };
 
 /// One connection's bytes. Thread: the loop's. Nothing here calls back into the protocol before it returns.
@@ -43,7 +43,8 @@ class Transport {
   /// Sends bytes of an open file after all that was written so far, without copying them where that can be. Returns how
   /// many were taken: less than asked for, or none, when the peer does not take more now; congested() is true then, and
   /// output_drained() comes. Reading from a disk blocks: what is not in memory is better fetched by the pool before.
-  /// Errors: damaged, when the file ends before that; internal, when it cannot be read. Nothing of the rest is sent then.
+  /// Errors: damaged, when the file ends before that; internal, when it cannot be read.
+  /// Nothing of the rest is sent then.
   [[nodiscard]] virtual Result<std::size_t> write_file(int file, std::uint64_t offset, std::size_t bytes);
   /// Ends the connection once everything written so far has been sent.
   virtual void lose_connection() = 0;

@@ -72,7 +72,8 @@ Result<std::string> source_of_line(std::string_view line) {
   if (words.size() != 5) return wrong("it has two addresses and two ports, with one space between");
   const int family = words[0] == "TCP4" ? AF_INET : AF_INET6;
   const std::string source = numeric(words[1], family);
-  if (source.empty() || numeric(words[2], family).empty()) return wrong("an address is not a numeric one of its family");
+  if (source.empty() || numeric(words[2], family).empty())
+    return wrong("an address is not a numeric one of its family");
   const auto port = port_of(words[3]);
   if (!port || !port_of(words[4])) return wrong("a port is not a number from 0 to 65535");
   return text_of(source, *port);
@@ -132,7 +133,8 @@ Parsed parse_version_2(std::string_view bytes) {
   const std::string_view header = bytes.substr(0, size);
   ProxyHeader parsed{size, ""};
   if (local) return std::optional(parsed);  // nothing behind it is to be looked at
-  if (Result<void> checked = check_extras(header, kFixed2Bytes + addresses); !checked) return std::move(checked).error();
+  if (Result<void> checked = check_extras(header, kFixed2Bytes + addresses); !checked)
+    return std::move(checked).error();
   if (family == 1) parsed.source = text_of(header.substr(kFixed2Bytes, 4), two_bytes(header, kFixed2Bytes + 8));
   if (family == 2) parsed.source = text_of(header.substr(kFixed2Bytes, 16), two_bytes(header, kFixed2Bytes + 32));
   if (family == 3) parsed.source = "unix";

@@ -87,7 +87,8 @@ uv_loop_s* Reactor::loop() { return &handles_->loop; }
 
 int Reactor::backend_fd() const { return uv_backend_fd(&handles_->loop); }
 
-/// libuv answers 0 also while it has descriptors that the kernel does not know of yet; our timers are newer than its one.
+/// libuv answers 0 also while it has descriptors that the kernel does not know of yet;
+/// our timers are newer than its one.
 int Reactor::backend_timeout_ms() const {
   if (!dirty_.empty() || uv_backend_timeout(&handles_->loop) == 0) return 0;
   const auto next = timers_.next_ms();

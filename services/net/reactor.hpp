@@ -1,6 +1,7 @@
 // Reactor: one libuv loop and what belongs to it: timers, the shared receive buffer, work posted from elsewhere.
 //
-// Never a singleton: whoever needs one gets it passed in.   Tests: tests/services/net/reactor_test.cpp
+// Never a singleton: whoever needs one gets it passed in.
+// Tests: tests/services/net/reactor_test.cpp
 #pragma once
 
 #include <cstddef>
@@ -38,8 +39,8 @@ class Flushable {
 ///           is left, so that a leak is a failed test.
 class Reactor {
  public:
-  /// One read delivers at most this much, and a connection that has so much for us has to wait for the next turn with the
-  /// rest, so that others have theirs; the buffer is shared by all connections of the loop.
+  /// One read delivers at most this much, and a connection that has so much for us has to wait for the next turn with
+  /// the rest, so that others have theirs; the buffer is shared by all connections of the loop.
   static constexpr std::size_t kReceiveBytesMax = std::size_t{64} * 1024;
   /// Kept for reuse: so many output buffers, none larger than this.
   static constexpr std::size_t kBuffersMax = 64;
@@ -75,8 +76,8 @@ class Reactor {
   void flush_later(Flushable& item) { dirty_.push_back(&item); }
   void forget(Flushable& item);
   /// Flushes before the turn's end when it has worked for settle_after_us by now. A turn that hundreds of peers have
-  /// something for would otherwise answer all of them at once, and they and we would wait for each other in turns. Called
-  /// after each read, from outside of everybody's code.
+  /// something for would otherwise answer all of them at once, and they and we would wait for each other in turns.
+  /// Called after each read, from outside of everybody's code.
   void settle_if_due();
   void settle_after(std::uint64_t us) { settle_after_us_ = us; }
   /// Has `work` called at the end of each turn before anything is flushed; one owner, nullptr ends it.
@@ -93,8 +94,7 @@ class Reactor {
   /// While it lives, timers that are set and pool work that is given are this account's.
   class Charge {
    public:
-    Charge(Reactor& reactor, Account account)
-        : reactor_(reactor), before_(std::exchange(reactor.charged_, account)) {}
+    Charge(Reactor& reactor, Account account) : reactor_(reactor), before_(std::exchange(reactor.charged_, account)) {}
     Charge(const Charge&) = delete;
     Charge& operator=(const Charge&) = delete;
     ~Charge() { reactor_.charged_ = before_; }

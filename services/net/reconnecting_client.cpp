@@ -31,7 +31,9 @@ class ReconnectingClient::Watched final : public Layer {
 class ReconnectingClient::WatchedFactory final : public Factory {
  public:
   WatchedFactory(LayerPlace place, ReconnectingClient& client) : place_(std::move(place)), client_(client) {}
-  [[nodiscard]] std::unique_ptr<Protocol> build_protocol() override { return std::make_unique<Watched>(place_, client_); }
+  [[nodiscard]] std::unique_ptr<Protocol> build_protocol() override {
+    return std::make_unique<Watched>(place_, client_);
+  }
 
  private:
   LayerPlace place_;
@@ -128,7 +130,8 @@ void ReconnectingClient::lost(Watched& connection) {
   retry_or_give_up("the connection to " + connector_->endpoint().text + " was lost");
 }
 
-/// Said once when it begins to fail, and when it gives up; each attempt would be a line a minute for as long as it lasts.
+/// Said once when it begins to fail, and when it gives up; each attempt would be a line a minute for
+/// as long as it lasts.
 void ReconnectingClient::retry_or_give_up(const std::string& why) {
   ++failures_;
   if (policy_.attempts_max != 0 && failures_ >= policy_.attempts_max) {
@@ -146,7 +149,8 @@ void ReconnectingClient::retry_or_give_up(const std::string& why) {
 }
 
 std::uint64_t ReconnectingClient::wait_ms() {
-  const double grown = static_cast<double>(policy_.first_ms) * std::pow(policy_.factor, static_cast<double>(failures_ - 1));
+  const double grown =
+      static_cast<double>(policy_.first_ms) * std::pow(policy_.factor, static_cast<double>(failures_ - 1));
   const double bounded = std::min(grown, static_cast<double>(policy_.most_ms));
   return static_cast<std::uint64_t>(bounded * (1 + policy_.jitter * (2 * random_() - 1)));
 }
@@ -183,7 +187,8 @@ void ReconnectingClient::tell_waiters() {
     if (protocol == nullptr) {
       result = state_ == State::running
                    ? Error{Fault::temporary, "more than " + std::to_string(kWaitersMax) + " wait for the connection"}
-                   : Error{Fault::unavailable, "there is no connection to " + connector_->endpoint().text + ": " + why_none_};
+                   : Error{Fault::unavailable,
+                           "there is no connection to " + connector_->endpoint().text + ": " + why_none_};
     }
     reactor_.guarded(service_, [&] { told(std::move(result)); });
   }

@@ -1,6 +1,7 @@
 // ReconnectingClient: keeps one connection to an endpoint, for as long as it runs.
 //
-// Source: Twisted's ClientService (application/internet.py).   Tests: tests/services/net/reconnecting_client_test.cpp
+// Source: Twisted's ClientService (application/internet.py).
+// Tests: tests/services/net/reconnecting_client_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ struct ReconnectPolicy {
 };
 
 /// Thread:   the loop's.
-/// Lifetime: the reactor, the factory and the gate outlive it. Dropping it ends its connection at once; never from inside
+/// Lifetime: the reactor, the factory and the gate outlive it. Dropping it ends its connection at once;
+/// never from inside
 ///           a call of its protocol.
 class ReconnectingClient {
  public:
@@ -68,8 +70,8 @@ class ReconnectingClient {
   /// waits is told that there will be no connection.
   void stop(std::function<void()> stopped);
 
-  /// Calls `connected`, once, from a later turn: with the protocol as soon as there is a connection; with an error when it
-  /// has given up or was stopped. Errors: unavailable; temporary, when too many wait.
+  /// Calls `connected`, once, from a later turn: with the protocol as soon as there is a connection; with an error when
+  /// it has given up or was stopped. Errors: unavailable; temporary, when too many wait.
   [[nodiscard]] std::unique_ptr<Waiter> when_connected(Connected connected);
 
   /// The protocol of the present connection; nullptr without one.

@@ -6,8 +6,9 @@
 
 namespace tap::net {
 
-/// Thrown while a request is answered: a line protocol answers `ERR <reason>` and goes on, any other ends the connection
-/// in order, once everything written before has been sent. It is an answer and no failure: nothing is logged.
+/// Thrown while a request is answered: a line protocol answers `ERR <reason>` and goes on, any other ends the
+/// connection in order, once everything written before has been sent. It is an answer and no failure:
+/// nothing is logged.
 class Refusal : public std::exception {
  public:
   explicit Refusal(std::string reason) : reason_(std::move(reason)) {}

@@ -12,8 +12,8 @@
 
 namespace tap::net {
 
-/// The first time is said with its details. What follows within kQuietMs is only counted, and said as a number after that;
-/// so on for each further kQuietMs in which there was some.
+/// The first time is said with its details. What follows within kQuietMs is only counted, and said as a number after
+/// that; so on for each further kQuietMs in which there was some.
 /// Thread: the loop's. Lifetime: the reactor outlives it. What is counted and not said when it ends is not said.
 class RepeatedLine {
  public:

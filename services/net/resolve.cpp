@@ -64,8 +64,9 @@ void Resolving::ask() {
         if (owner == nullptr) return;
         owner->request_ = nullptr;
         if (result == 0) owner->answer(addresses_of(addresses.get()));
-        else owner->answer(Error{result == UV_EAI_AGAIN ? Fault::temporary : Fault::unavailable,
-                                 "the name '" + owner->host_ + "' cannot be resolved: " + uv_strerror(result)});
+        else
+          owner->answer(Error{result == UV_EAI_AGAIN ? Fault::temporary : Fault::unavailable,
+                              "the name '" + owner->host_ + "' cannot be resolved: " + uv_strerror(result)});
       },
       host_.c_str(), std::to_string(port_).c_str(), &hints);
   if (status == 0) {

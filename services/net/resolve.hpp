@@ -44,7 +44,8 @@ class Resolving {
 };
 
 /// The same as a Deferred.
-[[nodiscard]] inline Deferred<std::vector<SocketAddress>> resolve(Reactor& reactor, std::string host, std::uint16_t port) {
+[[nodiscard]] inline Deferred<std::vector<SocketAddress>> resolve(Reactor& reactor, std::string host,
+                                                                  std::uint16_t port) {
   return Deferred<std::vector<SocketAddress>>(
       *new deferred::OperationCore<std::vector<SocketAddress>, Resolving>(reactor, std::move(host), port));
 }

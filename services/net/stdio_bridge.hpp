@@ -12,8 +12,8 @@
 namespace tap::net {
 
 /// Lifetime: when the loop's end of the pair is closed, both threads end; the destructor waits for them, so that all
-///           that was sent is out. After abandon() it waits for nobody: a standard output that nobody reads must not keep
-///           a stop from its end. The threads then live until the process ends; they touch nothing of this object.
+///           that was sent is out. After abandon() it waits for nobody: a standard output that nobody reads must not
+///           keep a stop from its end. The threads then live until the process ends; they touch nothing of this object.
 class StdioBridge {
  public:
   StdioBridge() = default;

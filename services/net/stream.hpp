@@ -52,7 +52,8 @@ enum class StreamKind { tcp, unix_socket };
 /// Invariants: at most one uv_write is under way; what is written meanwhile waits in out_.
 class StreamTransport final : public Transport, private Flushable, private GateWaiter {
  public:
-  /// Above this much unsent output reading pauses, unless the owner's rules say otherwise; at a quarter of it, it goes on.
+  /// Above this much unsent output reading pauses, unless the owner's rules say otherwise; at a quarter of it,
+  /// it goes on.
   static constexpr std::size_t kHighWaterBytes = kWriteBufferBytes;
   /// A write that the kernel does not take at once goes on in pieces of this size.
   static constexpr std::size_t kPieceBytesMax = std::size_t{64} * 1024;
@@ -191,9 +192,9 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   std::vector<Mark> marks_;    ///< at most a few: what belongs to one batch has one mark
   std::uint64_t out_end_ = 0;  ///< bytes ever written to out_: where its end is, counted as marks are
   std::unique_ptr<Ending> ending_;
-  int fd_ = -1;                      ///< the handle's; valid as long as box_ is there
-  std::uint32_t out_sent_ = 0;       ///< of out_, from its beginning
-  std::uint32_t writing_bytes_ = 0;  ///< at most kPieceBytesMax
+  int fd_ = -1;                       ///< the handle's; valid as long as box_ is there
+  std::uint32_t out_sent_ = 0;        ///< of out_, from its beginning
+  std::uint32_t writing_bytes_ = 0;   ///< at most kPieceBytesMax
   std::uint32_t held_accounted_ = 0;  ///< what the gate was told that we hold
   std::uint32_t budgeted_bytes_ = 0;  ///< what the budget was told that we hold
   std::uint32_t full_turn_ = 0;       ///< the last turn in which a read filled the buffer
@@ -207,9 +208,9 @@ class StreamTransport final : public Transport, private Flushable, private GateW
   bool budget_stopped_ : 1 = false;  ///< reading waits until there is memory
   bool throttled_ : 1 = false;       ///< reading is paused because the peer does not read, or too much is held
   bool read_while_congested_ : 1 = false;
-  bool forward_due_ : 1 = false;     ///< there is so much to read that forwarding it pays
-  bool file_waits_ : 1 = false;      ///< a file has more than the peer takes
-  bool drain_wanted_ : 1 = false;    ///< the protocol was told that it is congested
+  bool forward_due_ : 1 = false;   ///< there is so much to read that forwarding it pays
+  bool file_waits_ : 1 = false;    ///< a file has more than the peer takes
+  bool drain_wanted_ : 1 = false;  ///< the protocol was told that it is congested
   bool read_ended_ : 1 = false;
   bool half_close_wanted_ : 1 = false;
   bool half_closed_ : 1 = false;

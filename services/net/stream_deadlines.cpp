@@ -61,7 +61,8 @@ void StreamDeadlines::end_late_requests() {
     StreamTransport& late = *requests_.front();
     request_ends(late);
     ++timed_out_;
-    late.fail("its request is not complete after " + std::to_string(limits_.request_timeout_ms) + " ms (request_timeout)");
+    late.fail("its request is not complete after " + std::to_string(limits_.request_timeout_ms) +
+              " ms (request_timeout)");
   }
   watch_requests();
 }

@@ -34,7 +34,8 @@ Result<std::size_t> StreamTransport::write_file(int file, std::uint64_t offset, 
 bool StreamTransport::send_before_file() {
   if (writing_bytes_ != 0) return false;
   while (out_sent_ != out_.size()) {
-    const ssize_t sent = ::send(fd_, out_.data() + out_sent_, out_.size() - out_sent_, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
+    const ssize_t sent =
+        ::send(fd_, out_.data() + out_sent_, out_.size() - out_sent_, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
     if (sent < 0 && errno == EINTR) continue;
     if (sent <= 0) return false;  // whatever it is, flush() meets it too
     out_sent_ += static_cast<std::uint32_t>(sent);

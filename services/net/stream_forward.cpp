@@ -16,8 +16,8 @@ void StreamTransport::forward_to(Transport* to) {
 
 /// Whether the next bytes take the short way. With a rate, or while memory is short, what is read is measured before.
 bool StreamTransport::may_forward() const {
-  return forward_due_ && phase_ == Phase::open && !rules_.rated() && (rules_.budget == nullptr || !rules_.budget->stopping()) &&
-         forward_to_->takes_forwarded();
+  return forward_due_ && phase_ == Phase::open && !rules_.rated() &&
+         (rules_.budget == nullptr || !rules_.budget->stopping()) && forward_to_->takes_forwarded();
 }
 
 /// Whether nothing has to leave before them.

@@ -115,8 +115,8 @@ void StreamTransport::account_held() {
   held_accounted_ = held_now;
 }
 
-/// What the kernel takes at once, by the shortest way: uv_try_write would come to write(2) in the end, which does more than
-/// send(2) for a socket. A negative answer is libuv's error code.
+/// What the kernel takes at once, by the shortest way: uv_try_write would come to write(2) in the end, which does more
+/// than send(2) for a socket. A negative answer is libuv's error code.
 ssize_t StreamTransport::send_now(const char* bytes, std::size_t size) const {
   for (;;) {
     const ssize_t sent = ::send(fd_, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);

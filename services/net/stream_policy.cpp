@@ -19,7 +19,9 @@ constexpr std::uint64_t kStepsPerSecond = 10;
 /// What is read at once from a connection that holds nothing while memory is short.
 constexpr std::size_t kShortReadBytes = 4096;
 
-std::uint64_t step_of(const TokenBucket& bucket) { return std::max<std::uint64_t>(bucket.per_second() / kStepsPerSecond, 1); }
+std::uint64_t step_of(const TokenBucket& bucket) {
+  return std::max<std::uint64_t>(bucket.per_second() / kStepsPerSecond, 1);
+}
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // What may be asked of a stream beyond moving bytes: rates, deadlines, a share of the memory.
 //
-// Most connections ask for none of it, and an idle one shall cost little: what is the same for all stands once with their
-// owner (StreamRules), what is one connection's own is made when it is first needed (StreamPolicy).
+// Most connections ask for none of it, and an idle one shall cost little: what is the same for all stands once with
+// their owner (StreamRules), what is one connection's own is made when it is first needed (StreamPolicy).
 #pragma once
 
 #include <cstddef>
@@ -24,11 +24,11 @@ inline constexpr std::size_t kWriteBufferBytes = std::size_t{64} * 1024;
 /// The same for all streams of an owner. Lifetime: of the owner; what it points at outlives that.
 struct StreamRules {
   std::size_t write_buffer_bytes = kWriteBufferBytes;
-  std::uint64_t read_rate = 0;          ///< bytes a second of each connection; 0: as fast as they come
-  TokenBucket* read_total = nullptr;    ///< of all connections together; nullptr: as fast as they come
-  MemoryBudget* budget = nullptr;       ///< nullptr: nobody counts
-  bool clean_end = false;               ///< the socket has come with a linger of zero
-  Reactor::Account account = 0;         ///< whose code the protocols are
+  std::uint64_t read_rate = 0;        ///< bytes a second of each connection; 0: as fast as they come
+  TokenBucket* read_total = nullptr;  ///< of all connections together; nullptr: as fast as they come
+  MemoryBudget* budget = nullptr;     ///< nullptr: nobody counts
+  bool clean_end = false;             ///< the socket has come with a linger of zero
+  Reactor::Account account = 0;       ///< whose code the protocols are
 
   [[nodiscard]] bool rated() const { return read_rate != 0 || read_total != nullptr; }
 };

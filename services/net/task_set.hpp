@@ -13,8 +13,8 @@
 
 namespace tap::net {
 
-/// Owns Deferreds that nobody waits for. One that ends with an error is logged, once, with the set's name and the task's;
-/// it ends nothing else. Exceptions are counted with those of the service in whose code the set was made.
+/// Owns Deferreds that nobody waits for. One that ends with an error is logged, once, with the set's name and the
+/// task's; it ends nothing else. Exceptions are counted with those of the service in whose code the set was made.
 ///
 /// Thread:   the loop's.
 /// Lifetime: the reactor outlives it. Dropping it drops the tasks where they are.
@@ -29,15 +29,16 @@ class TaskSet {
   TaskSet& operator=(const TaskSet&) = delete;
   ~TaskSet();
 
-  /// `what` names the task in the log ("127.0.0.1:40123", "the hourly clean-up"). False when it was refused: the set is
-  /// closed or full.
+  /// `what` names the task in the log ("127.0.0.1:40123", "the hourly clean-up"). False when it was refused:
+  /// the set is closed or full.
   bool add(Deferred<void> task, std::string what);
   /// Takes no more, and asks those that are there to give up; the answer comes when the last has ended. Repeated: the
   /// earlier answer is dropped.
   [[nodiscard]] Deferred<void> close();
 
   [[nodiscard]] std::size_t size() const { return tasks_.size(); }
-  /// Tasks that ended with an error since the beginning, not counting those cancelled, and how many of these were exceptions.
+  /// Tasks that ended with an error since the beginning, not counting those cancelled,
+  /// and how many of these were exceptions.
   [[nodiscard]] std::uint64_t failures() const { return failures_; }
   [[nodiscard]] std::uint64_t exceptions() const { return exceptions_; }
 

@@ -80,7 +80,8 @@ int choose_name(SSL* ssl, int*, void* given) {
   const char* asked = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
   if (asked == nullptr) return SSL_TLSEXT_ERR_OK;
   std::string name = asked;
-  std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
   auto found = named.find(name);
   if (found == named.end()) found = named.find("_" + name.substr(std::min(name.find('.'), name.size())));
   if (found != named.end()) SSL_set_SSL_CTX(ssl, found->second.get());
@@ -99,7 +100,8 @@ Result<std::vector<std::string>> names_in(const std::string& directory) {
   }
   ::closedir(open);
   if (names.size() > TlsServer::kNamesMax) {
-    return Error{Fault::config, directory + ": it has more than " + std::to_string(TlsServer::kNamesMax) + " certificates"};
+    return Error{Fault::config,
+                 directory + ": it has more than " + std::to_string(TlsServer::kNamesMax) + " certificates"};
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -185,10 +187,11 @@ void TlsServer::refresh(std::uint64_t now_ms, LogSink& log, std::string_view who
   Result<std::shared_ptr<const TlsKeys>> keys = read(settings_);
   if (keys) {
     keys_ = std::move(keys).value();
-    log.write(LogLevel::info, who, "the certificate in " + settings_.certificate + " is in use as it is now in the file");
+    log.write(LogLevel::info, who,
+              "the certificate in " + settings_.certificate + " is in use as it is now in the file");
   } else {
-    log.write(LogLevel::error, who, "the changed certificate or key is not used, the one from before is: " +
-                                        keys.error().message);
+    log.write(LogLevel::error, who,
+              "the changed certificate or key is not used, the one from before is: " + keys.error().message);
   }
 }
 
@@ -221,7 +224,8 @@ Result<std::unique_ptr<TlsClient>> TlsClient::load(const TlsClientSettings& sett
   }
   if (!settings.alpn.empty()) {
     const std::string wire = wire_form(settings.alpn);
-    SSL_CTX_set_alpn_protos(raw, reinterpret_cast<const unsigned char*>(wire.data()), static_cast<unsigned>(wire.size()));
+    SSL_CTX_set_alpn_protos(raw, reinterpret_cast<const unsigned char*>(wire.data()),
+                            static_cast<unsigned>(wire.size()));
   }
   return client;
 }

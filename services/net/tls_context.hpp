@@ -1,7 +1,8 @@
 // TlsServer, TlsClient: keys, certificates and rules, from which the sessions of single connections are made.
 //
-// TLS 1.2 and 1.3 by OpenSSL 3; no renegotiation, no compression, no early data; sessions are resumed by tickets only, so
-// that nothing is kept per client.   Tests: tests/services/net/tls_context_test.cpp
+// TLS 1.2 and 1.3 by OpenSSL 3; no renegotiation, no compression, no early data; sessions are resumed by tickets only,
+// so that nothing is kept per client.
+// Tests: tests/services/net/tls_context_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -39,8 +40,8 @@ struct TlsSession {
   std::unique_ptr<ssl_st, TlsFree> ssl;
 };
 
-/// The keys of one tls: endpoint. They are read again when their files have changed, by refresh(); a file that is broken
-/// then leaves the old ones in use.
+/// The keys of one tls: endpoint. They are read again when their files have changed, by refresh(); a file that is
+/// broken then leaves the old ones in use.
 ///
 /// Thread: the loop's.
 class TlsServer {

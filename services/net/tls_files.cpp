@@ -109,7 +109,7 @@ Result<void> use_private_key(SSL_CTX* context, const std::string& path, const st
   if (key == nullptr) {
     const std::string reason = openssl_reason();
     return wrong(path, is_there ? "the private key in it cannot be read (is it encrypted?): " + reason
-                                 : "there is no private key in it (PEM, -----BEGIN PRIVATE KEY-----)");
+                                : "there is no private key in it (PEM, -----BEGIN PRIVATE KEY-----)");
   }
   if (SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1) {
     (void)openssl_reason();

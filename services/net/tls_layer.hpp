@@ -1,7 +1,8 @@
 // TlsLayer: TLS between a transport and a protocol, on either side of a connection.
 //
 // Bytes are handed to OpenSSL and taken from it in memory; what leaves is written to the transport below, so that its
-// flow control, its gate and its stop work as for plain bytes.   Tests: tests/services/net/tls_layer_test.cpp
+// flow control, its gate and its stop work as for plain bytes.
+// Tests: tests/services/net/tls_layer_test.cpp
 #pragma once
 
 #include <functional>

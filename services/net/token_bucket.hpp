@@ -1,7 +1,8 @@
 // TokenBucket: so many a second on average, and so many at once.
 //
-// The classic one (Turner, "New directions in communications", 1986; tc-tbf(8)): tokens trickle in at a rate up to what the
-// bucket holds, and what is let through takes them out.   Tests: tests/services/net/token_bucket_test.cpp
+// The classic one (Turner, "New directions in communications", 1986; tc-tbf(8)): tokens trickle in at a rate up to what
+// the bucket holds, and what is let through takes them out.
+// Tests: tests/services/net/token_bucket_test.cpp
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,8 @@ class TokenBucket {
   /// Lets everything through.
   TokenBucket() = default;
   /// Full to begin with. REQUIRES: 0 < per_second <= kRateMax, 0 < burst <= kRateMax.
-  TokenBucket(std::uint64_t per_second, std::uint64_t burst) : per_second_(per_second), burst_(burst), level_(burst * 1000) {}
+  TokenBucket(std::uint64_t per_second, std::uint64_t burst)
+      : per_second_(per_second), burst_(burst), level_(burst * 1000) {}
 
   [[nodiscard]] bool limited() const { return per_second_ != 0; }
   /// REQUIRES: limited().

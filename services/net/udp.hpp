@@ -1,10 +1,10 @@
 // UdpTransport: a bound UDP socket on the loop.
 //
 // It watches the socket by uv_poll_t and reads and writes with recvmsg(2) and sendmsg(2), not with uv_udp_t: that one
-// tells neither to which of our addresses a datagram came (see DatagramAddress) nor that it came to everybody, and it sets
-// SO_REUSEADDR, with which any local user could bind the port a second time and take our datagrams. recvmmsg(2) needs
-// 64 KiB of buffer for each datagram; the loop's shared buffer is the size of one, and reads follow each other until
-// the socket is empty or others have waited long enough.
+// tells neither to which of our addresses a datagram came (see DatagramAddress) nor that it came to everybody, and it
+// sets SO_REUSEADDR, with which any local user could bind the port a second time and take our datagrams. recvmmsg(2)
+// needs 64 KiB of buffer for each datagram; the loop's shared buffer is the size of one, and reads follow each other
+// until the socket is empty or others have waited long enough.
 //
 // Tests: tests/services/net/udp_test.cpp, tests/services/net/udp_gate_test.cpp
 #pragma once

@@ -16,10 +16,11 @@ Watch::Watch(Reactor& reactor, int fd, std::function<void()> ready, For what)
   box_->owner = this;
   box_->poll.data = box_;
   TAP_ASSERT(uv_poll_init(reactor.loop(), &box_->poll, fd) == 0);
-  TAP_ASSERT(uv_poll_start(&box_->poll, what == For::readable ? UV_READABLE : UV_WRITABLE, [](uv_poll_t* poll, int, int) {
-               const Watch* owner = static_cast<Box*>(poll->data)->owner;
-               if (owner != nullptr) owner->ready_();
-             }) == 0);
+  TAP_ASSERT(
+      uv_poll_start(&box_->poll, what == For::readable ? UV_READABLE : UV_WRITABLE, [](uv_poll_t* poll, int, int) {
+        const Watch* owner = static_cast<Box*>(poll->data)->owner;
+        if (owner != nullptr) owner->ready_();
+      }) == 0);
 }
 
 Watch::~Watch() {

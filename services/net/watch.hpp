@@ -1,5 +1,5 @@
-// Watch: calls back while a descriptor is readable, or writable. For signals and pipes of the program itself; connections have
-// transports.
+// Watch: calls back while a descriptor is readable, or writable. For signals and pipes of the program itself;
+// connections have transports.
 #pragma once
 
 #include <functional>
@@ -8,8 +8,8 @@
 
 namespace tap::net {
 
-/// Thread: the loop's. Lifetime: the descriptor stays the caller's and outlives this; the reactor too. `ready` does not end
-/// the watch that calls it.
+/// Thread: the loop's. Lifetime: the descriptor stays the caller's and outlives this; the reactor too. `ready` does not
+/// end the watch that calls it.
 class Watch {
  public:
   enum class For { readable, writable };

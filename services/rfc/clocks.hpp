@@ -1,6 +1,7 @@
 // The clocks: time (the article's greeting), daytime (RFC 867) and time868 (RFC 868), by TCP and UDP.
 //
-// Each tells the time once: to whoever connects, and ends the connection; to whoever sends a datagram, whatever it says.
+// Each tells the time once: to whoever connects, and ends the connection; to whoever sends a datagram,
+// whatever it says.
 //
 // Tests: tests/services/rfc/clocks_test.cpp, tests/end_to_end/rfc_test.cpp
 #pragma once

@@ -10,8 +10,8 @@
 namespace tap::services {
 namespace {
 
-/// More notes than this are merged although nobody asks; or than half of what is there, so that each merge copies little
-/// more than it adds.
+/// More notes than this are merged although nobody asks; or than half of what is there, so that each merge copies
+/// little more than it adds.
 constexpr std::size_t kNotesMax = std::size_t{1} << 20U;
 
 /// Eight bytes of `name` that compare as they do, zeros after its end.

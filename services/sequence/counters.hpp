@@ -19,7 +19,8 @@ namespace tap::services {
 
 /// A value. Names have no zero bytes.
 /// Thread:     one at a time, also for what is const: it may put in order what was set.
-/// Invariants: a name is in flat_ or in added_, both in the order of the names' bytes; what notes_ says comes after them.
+/// Invariants: a name is in flat_ or in added_, both in the order of the names' bytes;
+/// what notes_ says comes after them.
 class Counters {
  public:
   /// So many that were set without a question between them are merged.

@@ -10,13 +10,13 @@
 //                             last name of one answer asks for the following
 //     HELP, QUIT
 //
-// Commands may be in lower case. What cannot be done is answered with `ERR reason`, and the connection goes on. A name is
-// 1 to 128 letters, digits and ._:-/ ; a number is 64 bits without sign, the last is 18446744073709551614. A counter
+// Commands may be in lower case. What cannot be done is answered with `ERR reason`, and the connection goes on. A name
+// is 1 to 128 letters, digits and ._:-/ ; a number is 64 bits without sign, the last is 18446744073709551614. A counter
 // never begins again: when its numbers are used up, NEXT is refused.
 //
-// Durability reserve: numbers are made durable in blocks ahead of their use, one by one at first, then 2, 4, 8 and so on
-// up to the option `reserve_block`, so that a busy counter rarely waits for the disk. After a crash a counter goes on
-// behind what was reserved: it skips what was left of a block and repeats nothing. A clean stop records where each
+// Durability reserve: numbers are made durable in blocks ahead of their use, one by one at first, then 2, 4, 8 and so
+// on up to the option `reserve_block`, so that a busy counter rarely waits for the disk. After a crash a counter goes
+// on behind what was reserved: it skips what was left of a block and repeats nothing. A clean stop records where each
 // counter is, and nothing is skipped.
 #pragma once
 

@@ -112,7 +112,9 @@ class Run {
   void broken(std::string sentence) {
     if (report_.broken.size() < CrashReport::kBrokenMax) report_.broken.push_back(std::move(sentence));
   }
-  [[nodiscard]] static Error unfit(const std::string& why) { return Error{Fault::usage, "the script is not fit: " + why}; }
+  [[nodiscard]] static Error unfit(const std::string& why) {
+    return Error{Fault::usage, "the script is not fit: " + why};
+  }
 
   Result<void> check() {
     Result<services::Durability> durability = services::parse_durability(script_.durability);
@@ -147,7 +149,8 @@ class Run {
     }
     if (reference_.ends.back() == 0) return unfit("nothing was answered");
     if ((*application)->outgrown()) {
-      return unfit("it makes the service write more than " + std::to_string(TestApplication::kJournalBytesMax) + " bytes");
+      return unfit("it makes the service write more than " + std::to_string(TestApplication::kJournalBytesMax) +
+                   " bytes");
     }
     if (durability_.mode != Mode::reserve) return {};
     std::set<std::string> different(reference_.answers.begin(), reference_.answers.end());
@@ -175,7 +178,8 @@ class Run {
         moment.seen = answered(clients->look());
         const std::uint64_t now = running->loop().clock.now_ms();
         seen_at_ms.resize(std::max(seen_at_ms.size(), moment.seen), now);
-        while (moment.seen_earlier < seen_at_ms.size() && seen_at_ms[moment.seen_earlier] + durability_.interval_ms < now) {
+        while (moment.seen_earlier < seen_at_ms.size() &&
+               seen_at_ms[moment.seen_earlier] + durability_.interval_ms < now) {
           ++moment.seen_earlier;
         }
       }
@@ -189,7 +193,8 @@ class Run {
     clients = &asking;
     while (asking.sent() < script_.requests.size()) {
       const std::size_t group = std::max<std::size_t>(script_.at_once, 1);
-      if (Result<void> asked = asking.ask(std::min(asking.sent() + group, script_.requests.size())); !asked) return asked;
+      if (Result<void> asked = asking.ask(std::min(asking.sent() + group, script_.requests.size())); !asked)
+        return asked;
       const std::size_t seen = answered(asking.look());
       seen_at_ms.resize(std::max(seen_at_ms.size(), seen), running->loop().clock.now_ms());
       if (script_.pause_ms > 0) running->loop().advance(script_.pause_ms);
@@ -212,8 +217,9 @@ class Run {
     if (all.size() > script_.outcomes_max) all.resize(script_.outcomes_max);
     for (const std::vector<bool>& kept : all) {
       const auto count = std::count(kept.begin(), kept.end(), true);
-      try_state(moment.disk.after_power_cut(kept), moment,
-                "a power cut that kept " + std::to_string(count) + " of " + std::to_string(kept.size()) + " unsynced pieces");
+      try_state(
+          moment.disk.after_power_cut(kept), moment,
+          "a power cut that kept " + std::to_string(count) + " of " + std::to_string(kept.size()) + " unsynced pieces");
     }
   }
 
@@ -251,15 +257,17 @@ class Run {
     std::size_t happened = least(moment);
     while (happened <= moment.sent && reference_.states[happened] != *state) ++happened;
     if (happened > moment.sent) {
-      return Error{Fault::damaged, "the recovered state is none of those after request " + std::to_string(least(moment)) +
-                                       " to " + std::to_string(moment.sent) + ": " + closest(*state)};
+      return Error{Fault::damaged, "the recovered state is none of those after request " +
+                                       std::to_string(least(moment)) + " to " + std::to_string(moment.sent) + ": " +
+                                       closest(*state)};
     }
     return judge_rest(**application, happened);
   }
 
   [[nodiscard]] std::string closest(const Bytes& state) const {
     for (std::size_t i = 0; i < reference_.states.size(); ++i) {
-      if (reference_.states[i] == state) return "it is the one after request " + std::to_string(i) + ", so something was lost";
+      if (reference_.states[i] == state)
+        return "it is the one after request " + std::to_string(i) + ", so something was lost";
     }
     return "no request of the script leads to it";
   }
@@ -273,8 +281,8 @@ class Run {
       if (Result<void> asked = clients.ask(i + 1); !asked) return asked;
     }
     if (clients.received() == expected) return {};
-    return Error{Fault::damaged, "the requests after " + std::to_string(happened) + " are answered '" + clients.received() +
-                                     "', which should be '" + expected + "'"};
+    return Error{Fault::damaged, "the requests after " + std::to_string(happened) + " are answered '" +
+                                     clients.received() + "', which should be '" + expected + "'"};
   }
 
   Result<void> judge_reserved(TestApplication& application, const Moment& moment) {

@@ -16,12 +16,13 @@
 
 namespace tap::testing {
 
-/// What clients do, and what was promised to them. The answer to a request has to depend on the requests before it only,
-/// and on nothing that another run would not have: no random numbers, no time of day.
+/// What clients do, and what was promised to them. The answer to a request has to depend on the requests before it
+/// only, and on nothing that another run would not have: no random numbers, no time of day.
 struct CrashScript {
   static constexpr std::size_t kRequestsMax = 500;
 
-  std::vector<std::string> requests{};  ///< whole, with their newline or whatever ends them; empty: to connect is the request
+  std::vector<std::string>
+      requests{};  ///< whole, with their newline or whatever ends them; empty: to connect is the request
   std::string durability = "strict";
   std::map<std::string, std::string> options{};  ///< the kind's own
   /// So many are sent before their answers are waited for.
@@ -39,18 +40,20 @@ struct CrashReport {
 
   std::uint64_t moments = 0;  ///< at which everything ended
   std::uint64_t states = 0;   ///< of the disk, that were recovered
-  std::vector<std::string> broken;  ///< what was wrong, a sentence each, at most kBrokenMax; also a script that cannot be run
+  std::vector<std::string>
+      broken;  ///< what was wrong, a sentence each, at most kBrokenMax; also a script that cannot be run
 
   [[nodiscard]] bool ok() const { return broken.empty() && states > 0; }
   /// "kept its promise in 512 states left by crashes at 34 moments", or what was wrong, a line each.
   [[nodiscard]] std::string text() const;
 };
 
-/// Runs the script on a disk in memory, ends it before each of its writes (and other changes of the disk) and at the end,
-/// lets a new process recover from each of the states that a kill or a power cut may have left, and asks it the rest of
-/// the script. What has to hold depends on the durability:
+/// Runs the script on a disk in memory, ends it before each of its writes (and other changes of the disk) and at the
+/// end, lets a new process recover from each of the states that a kill or a power cut may have left, and asks it the
+/// rest of the script. What has to hold depends on the durability:
 ///
-///   strict    the state is the one after some number of requests: at least those whose answer a client has seen any byte
+///   strict    the state is the one after some number of requests: at least those whose answer a client
+///   has seen any byte
 ///             of, at most those that were sent; and the rest is answered as if nothing had happened.
 ///   interval  the same, but answers of the last interval may be forgotten.
 ///   shutdown  the same, but everything since the last clean stop may be forgotten.

@@ -52,7 +52,8 @@ class FakeStore final : public services::ChangeLog {
   [[nodiscard]] Result<void> recover(services::StatePort& fresh) const {
     if (!error_.empty()) return Error{Fault::internal, "saving the state: " + error_};
     for (const Record& record : durable_) {
-      if (Result<void> replayed = fresh.replay(record.type, record.payload, record.schema_version); !replayed) return replayed;
+      if (Result<void> replayed = fresh.replay(record.type, record.payload, record.schema_version); !replayed)
+        return replayed;
     }
     return fresh.settle();
   }

@@ -6,8 +6,8 @@
 //   - a file that grew has its new length or the old one, whatever became of what was written there;
 //   - each change of a directory is kept or lost; one that is kept keeps those before it that touch the same names.
 // What was synced stays. A failed sync loses what was not synced, although reading goes on to show it until what memory
-// holds is dropped: so does Linux, which marks the pages clean. After a failed sync of a directory the next one says yes
-// and does nothing, unless something was changed in between: then the whole directory is written.
+// holds is dropped: so does Linux, which marks the pages clean. After a failed sync of a directory the next one says
+// yes and does nothing, unless something was changed in between: then the whole directory is written.
 #pragma once
 
 #include <cstdint>
@@ -150,8 +150,8 @@ class SimulatedDisk {
   std::function<void()> watcher_;
 };
 
-/// Ways in which `pieces` things are kept or lost: all 2^pieces when they are at most `most`; otherwise nothing, everything,
-/// every beginning, every end, each alone, all but each, and others by chance, `most` of them.
+/// Ways in which `pieces` things are kept or lost: all 2^pieces when they are at most `most`; otherwise nothing,
+/// everything, every beginning, every end, each alone, all but each, and others by chance, `most` of them.
 [[nodiscard]] std::vector<std::vector<bool>> outcomes(std::size_t pieces, std::size_t most, std::mt19937_64& random);
 
 }  // namespace tap::testing

@@ -167,7 +167,8 @@ Result<std::unique_ptr<TestApplication>> TestApplication::start(SimulatedDisk& d
                                                                 const TestedService& service) {
   std::unique_ptr<TestApplication> made(new TestApplication(std::make_unique<Parts>(disk, kind)));
   Parts& parts = *made->parts_;
-  if (Result<void> recovered = parts.recover(definition_of(kind, service)); !recovered) return std::move(recovered).error();
+  if (Result<void> recovered = parts.recover(definition_of(kind, service)); !recovered)
+    return std::move(recovered).error();
   if (Result<void> opened = parts.open_port(kind.name); !opened) return std::move(opened).error();
   return made;
 }

@@ -41,8 +41,9 @@ class TestClient {
   bool ended_ = false;
 };
 
-/// Order of the recovery: that of daemon/worker.cpp. It listens on an abstract UNIX socket (unix(7)) with a name of its own,
-/// no port and no file. What the service sends waits for its state as in tapd: what a client has received is durable.
+/// Order of the recovery: that of daemon/worker.cpp. It listens on an abstract UNIX socket (unix(7)) with a name of its
+/// own, no port and no file. What the service sends waits for its state as in tapd:
+/// what a client has received is durable.
 ///
 /// Thread:   one; the journal is synced in the loop.
 /// Lifetime: disk and kind outlive it. Dropping it is a crash: nothing more is written.

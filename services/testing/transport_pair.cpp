@@ -177,7 +177,8 @@ bool TransportPair::deliver(Side from) {
     source.end_told = true;
     target.call([](net::Protocol& it) { it.end_received(); });
     if (target.half_closing && target.out.empty()) lose_both("both sides have ended the connection");
-  } else if (source.half_closing && source.end_told && target.half_closing && target.end_told && target.phase == End::Phase::open) {
+  } else if (source.half_closing && source.end_told && target.half_closing && target.end_told &&
+             target.phase == End::Phase::open) {
     lose_both("both sides have ended the connection");
     return true;
   }

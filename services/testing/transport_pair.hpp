@@ -40,8 +40,9 @@ class PlayedPeer final : public net::Protocol {
   bool ended_ = false;
 };
 
-/// What one end writes waits until step() or run() delivers it; nothing is called from inside a write. Both ends get the
-/// treatment of a real transport: congestion, half-closed connections, a Refusal or another exception ending theirs.
+/// What one end writes waits until step() or run() delivers it; nothing is called from inside a write. Both ends get
+/// the treatment of a real transport: congestion, half-closed connections,
+/// a Refusal or another exception ending theirs.
 ///
 ///     TransportPair pair(service.build_protocol());
 ///     pair.cut([](std::size_t) { return 1; });              // byte by byte
@@ -59,7 +60,8 @@ class TransportPair {
   static constexpr std::size_t kLowWaterBytes = std::size_t{16} * 1024;
   static constexpr int kStepsMax = 1'000'000;
 
-  /// The client is a PlayedPeer unless another protocol is given. connection_made() is called in both, the server's first.
+  /// The client is a PlayedPeer unless another protocol is given. connection_made() is called in both,
+  /// the server's first.
   explicit TransportPair(std::unique_ptr<net::Protocol> server, std::unique_ptr<net::Protocol> client = nullptr);
   TransportPair(const TransportPair&) = delete;
   TransportPair& operator=(const TransportPair&) = delete;

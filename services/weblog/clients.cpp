@@ -51,8 +51,8 @@ void Client::connection_lost(const Error& /*reason*/) {
   of_.clients_.erase(this);
 }
 
-/// A newline ends a request, and so does the end of what was read; only a newline that ends what was answered already is
-/// no request.
+/// A newline ends a request, and so does the end of what was read; only a newline that ends what was
+/// answered already is no request.
 void Client::data_received(std::string_view data) {
   if (!of_.pull() || finishing_) return;
   const std::uint64_t before = owed_;

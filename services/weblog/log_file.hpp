@@ -36,8 +36,8 @@ struct LogFile {
   std::shared_ptr<const Fd> fd;  ///< nullptr: it has to be found
   std::uint64_t grown_ms = 0;    ///< when it last had something new
 
-  /// Reads lines into `batch`, at most about `bytes_max` bytes of them, which become less. What follows the last newline
-  /// waits in the file. True: nothing more is there now. Errors: internal.
+  /// Reads lines into `batch`, at most about `bytes_max` bytes of them, which become less. What follows the last
+  /// newline waits in the file. True: nothing more is there now. Errors: internal.
   [[nodiscard]] Result<bool> read(HitBatch& batch, std::size_t& bytes_max, std::uint64_t keep);
   /// Takes what follows the last newline as a line: nobody will end it any more.
   void take_rest(HitBatch& batch, std::uint64_t keep);

@@ -1,9 +1,9 @@
 // LogLook: one look at a log: what is new in its files, and whether the log is another file now.
 //
-// A log is renamed and made anew, or copied and cut, while somebody writes to it, and often while nobody looks. So a file
-// is known by its inode and by how it begins; after a rename the old file is read to its end before the new one, and for
-// kLingerMs after its last line still looked at, because a web server's processes go on writing to it until they have
-// opened the new one.
+// A log is renamed and made anew, or copied and cut, while somebody writes to it, and often while nobody looks. So a
+// file is known by its inode and by how it begins; after a rename the old file is read to its end before the new one,
+// and for kLingerMs after its last line still looked at, because a web server's processes go on writing to it until
+// they have opened the new one.
 //
 // Tests: tests/services/weblog/log_look_test.cpp
 #pragma once

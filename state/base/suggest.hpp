@@ -8,7 +8,8 @@
 namespace tap {
 
 /// "; did you mean 'framing'?" or, when nothing is near enough, "".
-/// Source: Damerau and Levenshtein's distance (optimal string alignment), with a third of the word's length as the limit.
+/// Source: Damerau and Levenshtein's distance (optimal string alignment),
+/// with a third of the word's length as the limit.
 [[nodiscard]] std::string did_you_mean(std::string_view word, const std::vector<std::string>& known);
 
 }  // namespace tap

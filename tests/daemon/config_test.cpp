@@ -80,7 +80,8 @@ TEST_CASE("config: wrong limits are told at their places, with what would be rig
         "6:13: 'keepalive': it is an array, not a duration from 1s to 32767s, or 0 for none");
   CHECK(problems_of(service_with("connect_burst = 5")).find("5:17: 'connect_burst' says how many") == 0);
   CHECK(problems_of(service_with("connect_burst = 5\nconnect_rate = \"x\"")).find("6:16: ") == 0);
-  CHECK(problems_of(service_with("memory_budget = \"1GiB\"")).find("5:1: there is no key 'memory_budget' in [[service]]") == 0);
+  CHECK(problems_of(service_with("memory_budget = \"1GiB\""))
+            .find("5:1: there is no key 'memory_budget' in [[service]]") == 0);
   CHECK(problems_of(application_with("memory_budget = 5")) ==
         "2:17: 'memory_budget': '5' is not a size from 1MiB to 1024GiB, or 0 for none");
   CHECK(problems_of(service_with("read_rat = 5")).find("did you mean 'read_rate'?") != std::string::npos);

@@ -27,7 +27,8 @@ inline services::Registry test_kinds() {
   strict.check_together = [](const services::Options& options, const std::vector<std::string>& listen) {
     std::optional<services::OptionProblem> problem;
     for (const std::string& name : options.list("names")) {
-      if (std::find(listen.begin(), listen.end(), name) == listen.end()) problem = {"names", name + " is not listened on"};
+      if (std::find(listen.begin(), listen.end(), name) == listen.end())
+        problem = {"names", name + " is not listened on"};
     }
     return problem;
   };

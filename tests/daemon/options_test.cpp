@@ -305,7 +305,8 @@ TEST_CASE("options: a double dash ends nothing that is needed") {
 }
 
 TEST_CASE("options: a list is given value by value") {
-  const Options options = good({"strict", "--listen", "tcp:1", "--names", "tcp:1", "--listen", "tcp:2", "--names=tcp:2", "--root", "x"});
+  const Options options =
+      good({"strict", "--listen", "tcp:1", "--names", "tcp:1", "--listen", "tcp:2", "--names=tcp:2", "--root", "x"});
   CHECK(options.service.options.at("names") == "tcp:1\ntcp:2");
   CHECK(options.service.options.at("root") == "x");
 }

@@ -107,7 +107,8 @@ TEST_CASE("archive: a damaged newest archive costs nothing when the journal lead
   serve(directory, fibonacci_lines(), "8", 1);
 }
 
-TEST_CASE("archive: a damaged store without a journal is refused with 65, nothing is touched, --rewind helps knowingly") {
+TEST_CASE(
+    "archive: a damaged store without a journal is refused with 65, nothing is touched, --rewind helps knowingly") {
   const TemporaryDirectory directory;
   std::vector<std::string> unjournaled = fibonacci_lines();
   unjournaled.insert(unjournaled.end(), {"--durability", "shutdown"});

@@ -116,7 +116,8 @@ void Articles::start() {
   for (std::string word, service, endpoint; lines >> word >> service >> endpoint;) {
     const std::string type = endpoint.substr(0, endpoint.find(':'));
     if (type != "tcp" && type != "udp") continue;
-    ports[type == "tcp" ? service : service + " by UDP"].push_back(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
+    ports[type == "tcp" ? service : service + " by UDP"].push_back(
+        static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
   }
   {
     const std::lock_guard<std::mutex> hold(lock_);

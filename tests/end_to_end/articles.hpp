@@ -1,5 +1,5 @@
-// Articles: tests/all-articles.toml as one process, and what a test knows of it while it is killed, stopped and
-// resumed.
+// Articles: tests/all-articles.toml as one process, and what a test knows of it while it is killed,
+// stopped and resumed.
 #pragma once
 
 #include <condition_variable>
@@ -59,7 +59,8 @@ class Articles {
   [[nodiscard]] const std::string& slow_poem() const { return slow_poem_; }
   [[nodiscard]] Ledger& ledger() { return ledger_; }
 
-  /// Where a service listens now, by TCP, or as "NAME by UDP"; waits while the daemon is down. 0: it is over, or not there.
+  /// Where a service listens now, by TCP, or as "NAME by UDP"; waits while the daemon is down. 0: it is over,
+  /// or not there.
   [[nodiscard]] std::uint16_t port(const std::string& service, std::size_t index = 0);
   [[nodiscard]] bool going_on();
   /// Writes a line to the log that the weblogs follow, as a web server does, and returns what was asked for in it.

@@ -1,5 +1,5 @@
-// A crowd of clients that do a server no good, and one that wants an answer: it gets it in time, within the memory that was
-// allowed, and nothing is left of the crowd afterwards. A tenth of the numbers; TAP_LONG=1: all of them.
+// A crowd of clients that do a server no good, and one that wants an answer: it gets it in time, within the memory that
+// was allowed, and nothing is left of the crowd afterwards. A tenth of the numbers; TAP_LONG=1: all of them.
 #include <doctest/doctest.h>
 #include <poll.h>
 #include <sys/resource.h>
@@ -161,11 +161,12 @@ TEST_CASE("crowd: idle, dripping and never reading clients cost a healthy one no
   CHECK(count_of(daemon.log(), "assertion") == 0);
 }
 
-TEST_CASE("crowd: more clients than descriptors wait without work, those that are served go on, and the rest comes later") {
+TEST_CASE(
+    "crowd: more clients than descriptors wait without work, those that are served go on, and the rest comes later") {
   raise_descriptor_limit();
   const TemporaryDirectory directory;
-  Process daemon({"/bin/sh", "-c", "ulimit -n 160; exec \"$@\"", "sh", program("tapd"), "-n", "--no-keeper", "-o", "echo",
-                  "--listen", "tcp:0:interface=127.0.0.1:backlog=1000"},
+  Process daemon({"/bin/sh", "-c", "ulimit -n 160; exec \"$@\"", "sh", program("tapd"), "-n", "--no-keeper", "-o",
+                  "echo", "--listen", "tcp:0:interface=127.0.0.1:backlog=1000"},
                  directory.path());
   const std::vector<std::uint16_t> ports = ports_in(daemon.read_line());
   REQUIRE(ports.size() == 1);
@@ -197,9 +198,8 @@ TEST_CASE("crowd: more clients than descriptors wait without work, those that ar
 
 TEST_CASE("crowd: each limit of the one-service form is said once and holds") {
   const TemporaryDirectory directory;
-  Daemon daemon(directory,
-                {"sequence", "--listen", "tcp:0:interface=127.0.0.1", "--max-connections-per-peer", "2", "--request-timeout",
-                 "100ms", "--keepalive", "1min", "-o"});
+  Daemon daemon(directory, {"sequence", "--listen", "tcp:0:interface=127.0.0.1", "--max-connections-per-peer", "2",
+                            "--request-timeout", "100ms", "--keepalive", "1min", "-o"});
   REQUIRE(daemon.started());
   Client slow = Client::tcp(daemon.port());
   Client other = Client::tcp(daemon.port());

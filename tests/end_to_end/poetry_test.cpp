@@ -47,7 +47,9 @@ sockaddr_in loopback(std::uint16_t port) {
 class Audience {
  public:
   /// `connected` is called after each of them.
-  Audience(std::uint16_t port, std::size_t count, const std::function<void()>& connected = [] {}) : epoll_(::epoll_create1(EPOLL_CLOEXEC)), listeners_(count) {
+  Audience(
+      std::uint16_t port, std::size_t count, const std::function<void()>& connected = [] {})
+      : epoll_(::epoll_create1(EPOLL_CLOEXEC)), listeners_(count) {
     for (std::size_t i = 0; i < count; ++i) {
       listeners_[i].fd = tap::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
       const sockaddr_in address = loopback(port);
@@ -130,8 +132,8 @@ void run_on(int processor, pid_t whom) {
   (void)::sched_setaffinity(whom, sizeof set, &set);  // where there is but one, everybody has that
 }
 
-/// What the least that anybody could do costs the processor, as a share of a core: nothing but send(2), as slowly, to as
-/// many, in the same order.
+/// What the least that anybody could do costs the processor, as a share of a core: nothing but send(2), as slowly, to
+/// as many, in the same order.
 double bare_share(std::size_t count, const std::string& poem, std::size_t num_bytes, double delay_s) {
   const tap::Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address = loopback(0);

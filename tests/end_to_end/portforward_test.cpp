@@ -19,13 +19,15 @@ std::string source(const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("portforward: echo through all pairs of tcp, unix and tls, a refused target, and iperf3 (TAP_LONG=1: 1 GB each)") {
+TEST_CASE(
+    "portforward: echo through all pairs of tcp, unix and tls, a refused target, and iperf3 (TAP_LONG=1: 1 GB each)") {
   Certificates authority;
   const CertificateFiles files = authority.make("localhost");
   const TemporaryDirectory directory;
   const std::string megabytes = long_run() ? "1024" : "8";
   // Python's own waits end it when something hangs.
-  Process peers({"python3", "-B", source("forward_peers.py"), program("tapd"), files.key, files.certificate, authority.root(), megabytes},
+  Process peers({"python3", "-B", source("forward_peers.py"), program("tapd"), files.key, files.certificate,
+                 authority.root(), megabytes},
                 directory.path());
   std::string said;
   for (std::string line = peers.read_line(); !line.empty(); line = peers.read_line()) said += line + "\n";

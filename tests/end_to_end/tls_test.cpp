@@ -24,8 +24,15 @@ struct Served {
     REQUIRE_MESSAGE(daemon->started(), daemon->launcher().err);
   }
   [[nodiscard]] std::vector<std::string> s_client(const std::vector<std::string>& more) const {
-    std::vector<std::string> words{"openssl", "s_client", "-connect", "127.0.0.1:" + std::to_string(daemon->port()),
-                                   "-CAfile", authority.root(), "-verify_return_error", "-servername", "localhost"};
+    std::vector<std::string> words{"openssl",
+                                   "s_client",
+                                   "-connect",
+                                   "127.0.0.1:" + std::to_string(daemon->port()),
+                                   "-CAfile",
+                                   authority.root(),
+                                   "-verify_return_error",
+                                   "-servername",
+                                   "localhost"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -142,8 +149,8 @@ TEST_CASE("tls: keys are read before privileges are dropped, again by each worke
   REQUIRE(served.daemon->stop());
   REQUIRE(::chmod(served.files.key.c_str(), 0400) == 0);
   REQUIRE(::chmod(served.directory.path().c_str(), 0755) == 0);
-  served.daemon.emplace(served.directory, std::vector<std::string>{"echo", "--listen", served.endpoint, "-u", "65534", "-g",
-                                                                    "65534"});
+  served.daemon.emplace(served.directory,
+                        std::vector<std::string>{"echo", "--listen", served.endpoint, "-u", "65534", "-g", "65534"});
   REQUIRE_MESSAGE(served.daemon->started(), served.daemon->launcher().err);
   CHECK(echoed(served.talk({})));
   send_signal(served.daemon->worker(), SIGKILL);
@@ -173,8 +180,8 @@ TEST_CASE("tls: --check and a start tell what is wrong with a key, and where the
   CHECK(check(two.key + ":certKey=" + one.certificate, {"--check"}).find(mismatch) != std::string::npos);
   CHECK(check(two.key + ":certKey=" + one.certificate, {"-n"}).find("t.toml:5:3: ") != std::string::npos);
   CHECK(check(one.key + ":certKey=" + one.certificate, {"--check"}).empty());
-  const Ended typed = run({program("tapd"), "--check", "echo", "--listen", "tls:0:privateKey=" + one.certificate},
-                          directory.path());
+  const Ended typed =
+      run({program("tapd"), "--check", "echo", "--listen", "tls:0:privateKey=" + one.certificate}, directory.path());
   CHECK(typed.code == 78);
   CHECK(typed.err.find("there is no private key in it") != std::string::npos);
 }
@@ -206,8 +213,8 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="f
 os.execv(sys.argv[1], sys.argv[1:])
 )");
   for (const bool keeper : {true, false}) {
-    std::vector<std::string> words{"python3", "activate.py", program("tapd"), "fibonacci", "--listen", "systemd:name=fib",
-                                   "--framing", "line"};
+    std::vector<std::string> words{"python3",  "activate.py",      program("tapd"), "fibonacci",
+                                   "--listen", "systemd:name=fib", "--framing",     "line"};
     if (!keeper) words.emplace_back("--no-keeper");
     const Ended started = run(words, directory.path());
     REQUIRE_MESSAGE(started.code == 0, started.err);

@@ -1,5 +1,6 @@
-// Heads that a filter-proxy sends on: whatever was read, what is written is read by the same parser as one message of the
-// same framing, without a field of one hop and without a cookie where they are blocked, and writing it again changes nothing.
+// Heads that a filter-proxy sends on: whatever was read, what is written is read by the same parser as one message of
+// the same framing, without a field of one hop and without a cookie where they are blocked, and writing it again
+// changes nothing.
 //
 // The input: one byte of flags (1: a response, 2: cookies are blocked), then a head.
 #include <cstddef>
@@ -21,9 +22,8 @@ constexpr std::string_view kUs = "tapd-us";
 /// No field that concerns one hop, none that frames, none that is a cookie where these are blocked.
 void check_fields(const net::HttpHead& head, bool strip, std::string_view cookie) {
   for (const net::HttpField& field : head.fields) {
-    for (const std::string_view name :
-         {"connection", "keep-alive", "te", "upgrade", "trailer", "proxy-connection", "proxy-authorization",
-          "content_length", "transfer_encoding"}) {
+    for (const std::string_view name : {"connection", "keep-alive", "te", "upgrade", "trailer", "proxy-connection",
+                                        "proxy-authorization", "content_length", "transfer_encoding"}) {
       TAP_ASSERT(!net::same_ignoring_case(field.name, name));
     }
     if (!strip) continue;

@@ -1,9 +1,9 @@
-// Whatever lies in a store as its journal is read to an end or refused with a reason, in memory that the bytes bound, and
-// a tear that is reported can be cut.
+// Whatever lies in a store as its journal is read to an end or refused with a reason, in memory that the bytes bound,
+// and a tear that is reported can be cut.
 //
 // The input: base LSN (1 byte), how far to read (1; 0: to the end), then for each segment its length (2, little-endian)
-// and so many bytes: flags, the header's 160 bytes, and what stands from offset 4096 on. The flags say what is put right
-// before it is read, so that the code behind the checksums is reached:
+// and so many bytes: flags, the header's 160 bytes, and what stands from offset 4096 on. The flags say what is put
+// right before it is read, so that the code behind the checksums is reached:
 //   1 the length in the header   2 lineage   4 the chain goes on from the segment before   8 all checksums
 //   16 the file is named for its header
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Whatever is written as rules of a filter-proxy is rules or a list of places; rules judge any host, and patterns match as a
-// simpler matcher says. The input: the file; its last line is the host that is judged.
+// Whatever is written as rules of a filter-proxy is rules or a list of places; rules judge any host, and patterns match
+// as a simpler matcher says. The input: the file; its last line is the host that is judged.
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -185,13 +185,13 @@ TEST_CASE("application: a service may listen in several places, and its limits h
   Peer third = Peer::tcp(ports[0]);
   CHECK(world.loop.turn_until([&] { return third.read_now(), third.gone(); }));
   CHECK(world.application->status() ==
-        std::vector<std::string>{
-            "a: 2 connections open, 2 accepted, 1 refused, 0 timed out, 0 exceptions, 2 state changes since the start, durability strict"});
+        std::vector<std::string>{"a: 2 connections open, 2 accepted, 1 refused, 0 timed out, 0 exceptions, 2 state "
+                                 "changes since the start, durability strict"});
   world.loop.clock.advance(5000);
   world.loop.turn(2);
   CHECK(world.application->status() ==
-        std::vector<std::string>{
-            "a: 0 connections open, 2 accepted, 1 refused, 2 timed out, 0 exceptions, 2 state changes since the start, durability strict"});
+        std::vector<std::string>{"a: 0 connections open, 2 accepted, 1 refused, 2 timed out, 0 exceptions, 2 state "
+                                 "changes since the start, durability strict"});
 }
 
 namespace {
@@ -225,7 +225,9 @@ TEST_CASE("application: a drain winds the services down, last first, and tells f
   Kind kind;
   kind.name = "slow";
   kind.options = {{"label", OptionSpec::Type::text, {}, "?", "its name"}};
-  kind.create = [&](const Options& options) { return std::make_unique<SlowService>(calls, options.text("label"), ended); };
+  kind.create = [&](const Options& options) {
+    return std::make_unique<SlowService>(calls, options.text("label"), ended);
+  };
   const Registry kinds{{kind}};
   state::Definition definition;
   definition.name = "Test";

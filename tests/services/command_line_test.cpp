@@ -173,15 +173,17 @@ TEST_CASE("durability: the four modes are known, nonsense is nonsense") {
     CAPTURE(known);
     CHECK(check_durability(known).ok());
   }
-  for (const char* wrong : {"always", "interval", "interval:", "interval:0", "interval:soon", "interval:2h", "Strict"}) {
+  for (const char* wrong :
+       {"always", "interval", "interval:", "interval:0", "interval:soon", "interval:2h", "Strict"}) {
     CAPTURE(wrong);
     const Result<void> checked = check_durability(wrong);
     REQUIRE(!checked.ok());
     CHECK(checked.error().fault == Fault::config);
   }
-  CHECK(check_durability("stict").error().message ==
-        "'stict' is not a durability; did you mean 'strict'? (there are strict, interval:TIME, shutdown, and reserve for "
-        "counters)");
+  CHECK(
+      check_durability("stict").error().message ==
+      "'stict' is not a durability; did you mean 'strict'? (there are strict, interval:TIME, shutdown, and reserve for "
+      "counters)");
   ServiceArguments odd = listening("tcp:1");
   odd.durability = "always";
   CHECK(refusal(odd, Fault::config).find("--durability: 'always' is not a durability") == 0);

@@ -210,7 +210,8 @@ TEST_CASE("committer: while one batch is synced in the thread the next one fills
   CHECK(world.last.batches == 2);
 }
 
-TEST_CASE("committer: a failed sync breaks it: nothing passes, nothing more is written or synced, and it is told once") {
+TEST_CASE(
+    "committer: a failed sync breaks it: nothing passes, nothing more is written or synced, and it is told once") {
   for (const Committer::Place place : {Committer::Place::loop, Committer::Place::thread}) {
     World world(place);
     int calls_after = 0;

@@ -38,7 +38,8 @@ std::string a_name(std::mt19937& random, unsigned different) {
 
 TEST_CASE("counters: what was set is found, however many were set at once, and the last one counts") {
   constexpr std::size_t kMany = 3 * Counters::kMergeFrom;
-  for (const std::size_t at_once : {std::size_t{1}, std::size_t{7}, Counters::kMergeFrom - 1, Counters::kMergeFrom, kMany}) {
+  for (const std::size_t at_once :
+       {std::size_t{1}, std::size_t{7}, Counters::kMergeFrom - 1, Counters::kMergeFrom, kMany}) {
     CAPTURE(at_once);
     std::mt19937 random(7);  // NOLINT: the same names each time
     Counters counters;

@@ -74,7 +74,9 @@ TEST_CASE("definition check: what a service says of itself is checked, under its
         "service 'fib': this program knows no limit 'reed_rate'");
   CHECK(refusal([](Definition& d) { d.services[0].limits["write_buffer"] = 1; }) ==
         "service 'fib': write_buffer: '1' is not a size from 1KiB to 8MiB, or 0 for none");
-  CHECK(refusal([](Definition& d) { d.services[0].limits["connect_burst"] = 1; }).find("service 'fib': 'connect_burst'") == 0);
+  CHECK(refusal([](Definition& d) {
+          d.services[0].limits["connect_burst"] = 1;
+        }).find("service 'fib': 'connect_burst'") == 0);
   CHECK(refusal([](Definition& d) { d.limits["memory_budget"] = 1; }).find("memory_budget: '1' is not a size") == 0);
   CHECK(refusal([](Definition& d) { d.limits["read_rate"] = 1; }) == "this program knows no limit 'read_rate'");
   CHECK(refusal([](Definition& d) { d.services[0].listen.clear(); }) == "service 'fib': it listens nowhere");

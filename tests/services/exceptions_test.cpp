@@ -1,5 +1,5 @@
-// An exception thrown anywhere in a service's code ends that one thing, is logged once with the service (and the peer, where
-// there is one), and is counted in the status report.
+// An exception thrown anywhere in a service's code ends that one thing, is logged once with the service (and the peer,
+// where there is one), and is counted in the status report.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
@@ -73,7 +73,10 @@ class FragileService final : public Service {
         ++service.later;
       }));
       service_.works_.push_back(net::run_in_pool(
-          reactor, [&service, fragile] { if (fragile) service.maybe_throw("pool work"); },
+          reactor,
+          [&service, fragile] {
+            if (fragile) service.maybe_throw("pool work");
+          },
           [&service, fragile](const Result<void>& result) {
             if (fragile) service.maybe_throw("pool news");
             if (result.ok()) ++service.later;
@@ -148,7 +151,8 @@ struct World {
     Result<std::unique_ptr<Application>> made = Application::create(definition, kinds, loop.reactor);
     REQUIRE(made.ok());
     application = std::move(made).value();
-    Result<net::BoundEndpoint> bound = net::bind_endpoint(*net::parse_endpoint("tcp:0:interface=127.0.0.1"), std::nullopt);
+    Result<net::BoundEndpoint> bound =
+        net::bind_endpoint(*net::parse_endpoint("tcp:0:interface=127.0.0.1"), std::nullopt);
     REQUIRE(bound.ok());
     port = static_cast<std::uint16_t>(std::stoi(bound->text.substr(bound->text.rfind(':') + 1)));
     std::vector<ServiceSocket> sockets;
@@ -200,7 +204,9 @@ TEST_CASE("exceptions: without one nothing is logged and nothing counted") {
   CHECK(world.application->status()[0].find(", 0 exceptions") != std::string::npos);
 }
 
-TEST_CASE("exceptions: each callback of a protocol, a timer, pool work and a coroutine: one end, one line, one count, all else goes on") {
+TEST_CASE(
+    "exceptions: each callback of a protocol, a timer, pool work and a coroutine: one end, one line, one count, all "
+    "else goes on") {
   struct Case {
     std::string where;
     bool has_peer;
@@ -216,7 +222,8 @@ TEST_CASE("exceptions: each callback of a protocol, a timer, pool work and a cor
     world.check_serving();
     CHECK(world.loop.log.count("out of rabbits") == 1);
     for (const auto& line : world.loop.log.lines()) CHECK(line.who == "served");
-    if (one.where.find("coroutine") != std::string::npos) CHECK(world.loop.log.lines()[0].message.find("127.0.0.1:") == 0);
+    if (one.where.find("coroutine") != std::string::npos)
+      CHECK(world.loop.log.lines()[0].message.find("127.0.0.1:") == 0);
     if (one.has_peer) CHECK(world.loop.log.count("connection of 127.0.0.1:") >= 1);
     CHECK(world.application->status()[0].find("served: ") == 0);
     CHECK(world.application->status()[0].find(", 1 exceptions") != std::string::npos);

@@ -117,9 +117,11 @@ Kind strict_kind() {
                      if (name == "bad") return Error{Fault::config, "'bad' is no name"};
                      return {};
                    }}};
-  kind.check_together = [](const Options& options, const std::vector<std::string>& listen) -> std::optional<OptionProblem> {
+  kind.check_together = [](const Options& options,
+                           const std::vector<std::string>& listen) -> std::optional<OptionProblem> {
     for (const std::string& name : options.list("names")) {
-      if (std::find(listen.begin(), listen.end(), name) == listen.end()) return OptionProblem{"names", name + " is nowhere"};
+      if (std::find(listen.begin(), listen.end(), name) == listen.end())
+        return OptionProblem{"names", name + " is nowhere"};
     }
     return std::nullopt;
   };

@@ -83,9 +83,9 @@ TEST_CASE("limits: all of them reach the listener") {
   state::ServiceDefinition service;
   service.connections_max = 1;
   service.idle_timeout_ms = 2;
-  service.limits = {{"max_connections_per_peer", 3}, {"connect_rate", 4},     {"connect_burst", 5},
-                    {"read_rate", 6},                {"request_timeout", 7},  {"keepalive", 8000},
-                    {"write_buffer", 9000},          {"slow_reader_timeout", 10}};
+  service.limits = {
+      {"max_connections_per_peer", 3}, {"connect_rate", 4}, {"connect_burst", 5},   {"read_rate", 6},
+      {"request_timeout", 7},          {"keepalive", 8000}, {"write_buffer", 9000}, {"slow_reader_timeout", 10}};
   const net::ListenerLimits limits = listener_limits(service);
   CHECK(limits.connections_max == 1);
   CHECK(limits.idle_timeout_ms == 2);

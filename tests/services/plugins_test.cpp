@@ -98,7 +98,8 @@ TEST_CASE("plugins: shared objects that are no plugins of tapd are refused") {
 TEST_CASE("plugins: what was compiled for another program is refused, and told why") {
   World world;
   CHECK(has(world.refusal_when("abi"), "it speaks version 2 of the plugin interface, this program version 1"));
-  CHECK(has(world.refusal_when("stamp"), "it was compiled by tcc 1, libtiny 1, this program by " + std::string(plugin_stamp())));
+  CHECK(has(world.refusal_when("stamp"),
+            "it was compiled by tcc 1, libtiny 1, this program by " + std::string(plugin_stamp())));
   CHECK(has(world.refusal_when("no stamp"), "it was compiled by (nothing)"));
   CHECK(has(world.refusal_when("layout"), "the headers of another tapd (0.0.1)"));
 }
@@ -112,7 +113,8 @@ TEST_CASE("plugins: kinds that cannot be are refused, all or none") {
   CHECK(has(world.refusal_when("twice"), "there is a kind 'sample' already"));
   CHECK(has(world.refusal_when("name"), "'no name' is not a name for a kind"));
   CHECK(has(world.refusal_when("create"), "its kind 'sample' cannot make a service"));
-  CHECK(has(world.refusal_when("default"), "the default of option 'times' of its kind 'sample': 'many' is not a whole number"));
+  CHECK(has(world.refusal_when("default"),
+            "the default of option 'times' of its kind 'sample': 'many' is not a whole number"));
   CHECK(has(world.refusal_when("throw"), "listing its kinds threw an exception: there is no kind today"));
   CHECK(has(world.refusal_when("throw a number"), "listing its kinds threw something that is no exception"));
 }
@@ -168,14 +170,17 @@ TEST_CASE("plugins: a running program takes in no new code") {
 TEST_CASE("plugins: --plugin is taken out of a command line wherever it is an option, and loaded") {
   World world;
   const std::vector<OptionShape> shapes{{"--name"}, {"--nodaemon", 'n', false}, {"--file", 'f'}};
-  const auto take = [&](const std::vector<std::string>& words) { return load_plugin_options(words, shapes, world.plugins); };
+  const auto take = [&](const std::vector<std::string>& words) {
+    return load_plugin_options(words, shapes, world.plugins);
+  };
   const Result<std::vector<std::string>> rest = take({"-n", "--name", "--plugin", "--plugin", world.path, "x"});
   REQUIRE_MESSAGE(rest.ok(), (rest.ok() ? "" : rest.error().message));
   CHECK(*rest == std::vector<std::string>{"-n", "--name", "--plugin", "x"});
   CHECK(world.registry.find("sample") != nullptr);
   CHECK(take({"--plugin=" + world.path}).ok());
   CHECK(*take({"-nf", "--plugin=x"}) == std::vector<std::string>{"-nf", "--plugin=x"});
-  for (const std::vector<std::string>& words : {std::vector<std::string>{"--plugin"}, {"--plugin="}, {"--plugin", ""}}) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"--plugin"}, {"--plugin="}, {"--plugin", ""}}) {
     const Result<std::vector<std::string>> refused = take(words);
     REQUIRE_FALSE(refused.ok());
     CHECK(refused.error().fault == Fault::usage);

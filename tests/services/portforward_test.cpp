@@ -79,8 +79,9 @@ TEST_CASE("portforward: what either side says the other hears, in order and comp
     return client.received().size() == all.size();
   }));
   CHECK(client.received() == all);
-  CHECK(world.status() == "1 forwarded, 0 without a target, 0 aborted for the other side, 5000000 bytes to the target, "
-                          "5000000 bytes to clients");
+  CHECK(world.status() ==
+        "1 forwarded, 0 without a target, 0 aborted for the other side, 5000000 bytes to the target, "
+        "5000000 bytes to clients");
 }
 
 TEST_CASE("portforward: the end of one direction is carried over, and the other goes on") {
@@ -254,6 +255,7 @@ TEST_CASE("portforward: a target that nothing can be connected to is refused in 
   const services::Kind kind = services::portforward_kind();
   CHECK(kind.check({}, {"tcp:1"}).error().message.find("to is missing") == 0);
   CHECK(kind.check({{"to", "tcp:1"}}, {"tcp:1"}).error().message.find("to: ") == 0);
-  CHECK(kind.check({{"to", "udp:localhost:1"}}, {"tcp:1"}).error().message.find("there is no type 'udp'") != std::string::npos);
+  CHECK(kind.check({{"to", "udp:localhost:1"}}, {"tcp:1"}).error().message.find("there is no type 'udp'") !=
+        std::string::npos);
   CHECK(kind.check({{"to", "tls:localhost:443"}}, {"tcp:1"}).ok());
 }

@@ -53,8 +53,8 @@ TEST_CASE("service group: parts start in order and stop last first, groups withi
   inner.add<Told>(calls, "c");
   group.add<Told>(calls, "d");
   REQUIRE(group.start(loop.reactor).ok());
-  CHECK(group.status() == std::vector<std::string>{"outer: a is well", "outer: inner: b is well", "outer: inner: c is well",
-                                                   "outer: d is well"});
+  CHECK(group.status() == std::vector<std::string>{"outer: a is well", "outer: inner: b is well",
+                                                   "outer: inner: c is well", "outer: d is well"});
   group.stop();
   group.stop();
   CHECK(calls == Calls{"start a", "start b", "start c", "start d", "stop d", "stop c", "stop b", "stop a"});

@@ -93,8 +93,7 @@ TEST_CASE("timer service: an exception ends its tick only, and more of them leav
   }
   ticking.pass(1000, 500);
   CHECK(ticking.timer.status() ==
-        std::vector<std::string>{
-            "poll: every 1s, 0 ticks, 0 skipped, 1 exceptions, leaving out 1 after the last one"});
+        std::vector<std::string>{"poll: every 1s, 0 ticks, 0 skipped, 1 exceptions, leaving out 1 after the last one"});
   ticking.pass(15'000, 500);
   // Left out: one, three, seven; then one goes well, and the next is the next.
   CHECK(ticking.ticked == Times{1000, 3000, 7000, 15'000, 16'000});

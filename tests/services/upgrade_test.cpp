@@ -67,7 +67,8 @@ TEST_CASE("upgrade: changes are applied to a state of their own version before t
   REQUIRE(cell.restore(golden("tickets-1.hex"), 1).ok());
   REQUIRE(cell.replay(RecordType::change, golden("tickets-1-taken.hex"), 1).ok());
   REQUIRE(cell.replay(RecordType::change, golden("tickets-2-renamed.hex"), 2).ok());
-  REQUIRE(cell.replay(RecordType::change, encoded_change(tickets_v2_codec(), TicketsV2::Change(TicketsV2::Taken{6})), 2).ok());
+  REQUIRE(cell.replay(RecordType::change, encoded_change(tickets_v2_codec(), TicketsV2::Change(TicketsV2::Taken{6})), 2)
+              .ok());
   REQUIRE(cell.replay(RecordType::change, encoded_change(tickets_codec(), Tickets::Taken{"y", 2}), 3).ok());
   REQUIRE(cell.settle().ok());
   CHECK(cell->next == Counters{{"x", 50}, {"y", 2}});

@@ -27,7 +27,9 @@ void* operator new(std::size_t bytes, const std::nothrow_t& /*nothrow*/) noexcep
   g_total += bytes;
   return std::malloc(bytes == 0 ? 1 : bytes);
 }
-void* operator new[](std::size_t bytes, const std::nothrow_t& nothrow) noexcept { return ::operator new(bytes, nothrow); }
+void* operator new[](std::size_t bytes, const std::nothrow_t& nothrow) noexcept {
+  return ::operator new(bytes, nothrow);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t /*bytes*/) noexcept { std::free(memory); }

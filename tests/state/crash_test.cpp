@@ -207,8 +207,9 @@ std::optional<std::string> judge_power_cuts(const SimulatedDisk& disk, const Led
   return std::nullopt;
 }
 
-/// A whole life in which a call fails, every process being followed by the next: on the same machine, so that what memory
-/// holds of the files is still there. What has gone wrong; nullopt: nothing. `failed`: whether the call was reached.
+/// A whole life in which a call fails, every process being followed by the next: on the same machine, so that what
+/// memory holds of the files is still there. What has gone wrong; nullopt: nothing. `failed`:
+/// whether the call was reached.
 std::optional<std::string> live_with(SimulatedDisk& disk, Ledger& ledger, bool& failed) {
   for (const Process process : kProcesses) {
     Life life(disk, ledger);

@@ -11,8 +11,8 @@
 
 namespace tap::tests {
 
-/// What a hook is asked before each call: the operation ("write", "sync", "create", "rename", "remove", "sync_directory")
-/// and the file. It answers 0, or the errno that the call fails with, or kPretend.
+/// What a hook is asked before each call: the operation ("write", "sync", "create", "rename", "remove",
+/// "sync_directory") and the file. It answers 0, or the errno that the call fails with, or kPretend.
 using DiskHook = std::function<int(const std::string& operation, const std::string& name)>;
 
 /// The call is not made, and succeeds.

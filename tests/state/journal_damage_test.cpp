@@ -11,15 +11,15 @@ using tap::ByteView;
 using tap::Fault;
 using tap::get_le;
 using tap::state::kSegmentDataOffset;
+using tap::testing::kSectorBytes;
+using tap::testing::SimulatedDisk;
 using tap::tests::error_of;
 using tap::tests::JournalFixture;
-using tap::testing::kSectorBytes;
 using tap::tests::patch;
 using tap::tests::read_from;
 using tap::tests::Reading;
 using tap::tests::repair_segment;
 using tap::tests::says;
-using tap::testing::SimulatedDisk;
 using tap::tests::test_lineage;
 
 namespace {

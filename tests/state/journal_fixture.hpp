@@ -58,8 +58,8 @@ struct JournalFixture {
   std::vector<std::string> written;  ///< as a Listener hears it
 };
 
-/// Every checksum of a segment that can be found is made right: the header's, and of each batch that has its magic number,
-/// one behind the other as their lengths say.
+/// Every checksum of a segment that can be found is made right: the header's, and of each batch that has its magic
+/// number, one behind the other as their lengths say.
 void repair_segment(Bytes& bytes);
 
 }  // namespace tap::tests

@@ -1,5 +1,5 @@
-// golden/journal-1.wal is what journal version 1 looks like, written once by a program that shares no code with this one
-// (golden/write_journal_1.py). It is never made again.
+// golden/journal-1.wal is what journal version 1 looks like, written once by a program that shares no code with this
+// one (golden/write_journal_1.py). It is never made again.
 #include <doctest/doctest.h>
 
 #include "state/base/crc32c.hpp"

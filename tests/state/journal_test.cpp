@@ -12,12 +12,12 @@ using tap::Bytes;
 using tap::ByteView;
 using tap::state::kBatchHeaderBytes;
 using tap::state::kSegmentDataOffset;
+using tap::testing::kSectorBytes;
+using tap::testing::SimulatedDisk;
 using tap::tests::error_of;
 using tap::tests::JournalFixture;
-using tap::testing::kSectorBytes;
 using tap::tests::Reading;
 using tap::tests::says;
-using tap::testing::SimulatedDisk;
 
 using Names = std::vector<std::string>;
 

@@ -1,5 +1,5 @@
-// Life: one process that keeps two services in a store, in the order in which the worker does it (daemon/worker.cpp), but
-// without loop, sockets and threads; and Ledger: what its clients were told, by which every recovery is judged.
+// Life: one process that keeps two services in a store, in the order in which the worker does it (daemon/worker.cpp),
+// but without loop, sockets and threads; and Ledger: what its clients were told, by which every recovery is judged.
 #pragma once
 
 #include <cstdint>

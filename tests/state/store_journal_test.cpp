@@ -14,12 +14,12 @@ using tap::Fault;
 using tap::state::Archive;
 using tap::state::Store;
 using tap::state::StoredArchive;
+using tap::testing::SimulatedDisk;
 using tap::tests::error_of;
 using tap::tests::Listener;
 using tap::tests::patch;
 using tap::tests::repair_checksums;
 using tap::tests::says;
-using tap::testing::SimulatedDisk;
 
 using Names = std::vector<std::string>;
 using Files = std::map<std::string, Bytes>;
@@ -122,7 +122,8 @@ TEST_CASE("store: a damaged newest archive is replaced by the one before it when
   REQUIRE(report.size() == 2);
   CHECK(report[0].find("moved J-2.tap to quarantine/J-2.tap: archive J-2.tap: ") == 0);
   CHECK(report[1] ==
-        "archive J-2.tap: the section table is damaged; J-1.tap and the journal since it are used instead: nothing is lost");
+        "archive J-2.tap: the section table is damaged; J-1.tap and the journal since it are used instead: nothing is "
+        "lost");
   // Copies of the damaged one may be about: its generation is not given a second time.
   const auto next = given.store.save(successor((*loaded)->archive, (*loaded)->digest));
   REQUIRE(next.ok());

@@ -6,8 +6,8 @@
 
 namespace tap::tests {
 
-/// While it lives, `directory` cannot be written by this process: mode 0555, and another effective user if this is root.
-/// What is in it can be read as far as its own mode says. The directory has to be opened before.
+/// While it lives, `directory` cannot be written by this process: mode 0555, and another effective user if this is
+/// root. What is in it can be read as far as its own mode says. The directory has to be opened before.
 class Unprivileged {
  public:
   explicit Unprivileged(const std::string& directory);

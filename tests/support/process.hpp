@@ -52,7 +52,8 @@ class Process {
   std::string pending_;
 };
 
-/// kill(2) for one process only. REQUIRES: pid > 1 (0 and -1 would mean whole groups, and the test's machine with them).
+/// kill(2) for one process only. REQUIRES: pid > 1 (0 and -1 would mean whole groups,
+/// and the test's machine with them).
 void send_signal(pid_t pid, int number);
 /// Waits until a process that is not our child is gone. False after the deadline.
 [[nodiscard]] bool wait_until_gone(pid_t pid);

@@ -41,7 +41,8 @@ Result<LockedStore> lock_store(const std::string& directory) {
   if (!store) return std::move(store).error();
   Result<std::vector<state::StoreEntry>> entries = store->list();
   if (!entries) return std::move(entries.error()).with(directory);
-  if (entries->empty()) return Error{Fault::no_input, directory + " holds no archives: it is not a store, or an empty one"};
+  if (entries->empty())
+    return Error{Fault::no_input, directory + " holds no archives: it is not a store, or an empty one"};
   Result<state::StoreLock> lock = state::StoreLock::acquire(store->directory(), directory);
   if (!lock) return std::move(lock).error();
   return LockedStore{std::move(store).value(), std::move(lock).value()};

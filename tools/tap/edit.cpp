@@ -32,8 +32,8 @@ Json states_of(const Json& document) {
 Result<Json> typed(const std::string& text, const Json& present, const std::string& path) {
   if (present.is_string()) return Json(text);
   Json value = Json::parse(text, nullptr, false);
-  const bool same_type = !value.is_discarded() && (value.type() == present.type() ||
-                                                   (value.is_number() && present.is_number()));
+  const bool same_type =
+      !value.is_discarded() && (value.type() == present.type() || (value.is_number() && present.is_number()));
   if (!same_type) return usage("--set " + path + ": '" + text + "' is no " + std::string(present.type_name()));
   return value;
 }
@@ -57,7 +57,9 @@ Result<void> set_value(Json& states, const std::string& assignment) {
     const std::size_t place = std::strtoull(part.c_str(), nullptr, 10);
     if (at->is_object() && at->contains(part)) at = &(*at)[part];
     else if (at->is_array() && std::to_string(place) == part && place < at->size()) at = &(*at)[place];
-    else return usage("--set " + path + ": there is no '" + part + "'" + (known.empty() ? " with a state" : " in " + known));
+    else
+      return usage("--set " + path + ": there is no '" + part + "'" +
+                   (known.empty() ? " with a state" : " in " + known));
     known += (known.empty() ? "" : ".") + part;
     begin = known.size() + 1;
   }
@@ -174,7 +176,8 @@ Result<void> edit_store(const std::string& directory, const EditOptions& options
   Result<state::StoredArchive> saved = save_change(*changeable, std::move(next));
   if (!saved) return std::move(saved.error()).with(directory);
   // The journal knows nothing of this change: nobody may come to the newest state from an older one.
-  if (Result<void> aside = changeable->locked.store.set_older_aside("`tap edit` has changed what follows it"); !aside) return aside;
+  if (Result<void> aside = changeable->locked.store.set_older_aside("`tap edit` has changed what follows it"); !aside)
+    return aside;
   std::printf("%s: this is generation %llu now; what was before is in quarantine/\n", directory.c_str(),
               static_cast<unsigned long long>(saved->archive.generation));
   return {};

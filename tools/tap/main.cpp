@@ -56,7 +56,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version",
                        state::writer_name() + " (archive format " + std::to_string(state::kFormatVersion) + ")");
-  app.add_option("--plugin", "the kinds of this shared object are known too; anywhere, repeatable")->type_name("FILE.so");
+  app.add_option("--plugin", "the kinds of this shared object are known too; anywhere, repeatable")
+      ->type_name("FILE.so");
   app.add_subcommand("make", "make an archive of one service: tap make KIND --listen tcp:8888 [-o FILE.tap]");
   std::string path;
   std::string second;

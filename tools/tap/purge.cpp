@@ -20,12 +20,14 @@ Result<void> purge(const std::string& directory, const std::string& service, con
   const std::size_t states = std::erase_if(next.sections, of_service);
   const std::size_t changes = std::erase_if(next.pending, of_service);
   if (states + changes == 0) {
-    return Error{Fault::no_input, directory + " keeps nothing for a service '" + service + "' (`tap list` shows what it keeps)"};
+    return Error{Fault::no_input,
+                 directory + " keeps nothing for a service '" + service + "' (`tap list` shows what it keeps)"};
   }
   Result<state::StoredArchive> saved = save_change(*changeable, std::move(next));
   if (!saved) return std::move(saved.error()).with(directory);
-  std::printf("%s: purged '%s'; this is generation %llu now. The generation before it still has it, until the next one\n",
-              directory.c_str(), service.c_str(), static_cast<unsigned long long>(saved->archive.generation));
+  std::printf(
+      "%s: purged '%s'; this is generation %llu now. The generation before it still has it, until the next one\n",
+      directory.c_str(), service.c_str(), static_cast<unsigned long long>(saved->archive.generation));
   return {};
 }
 

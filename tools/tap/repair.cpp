@@ -28,8 +28,8 @@ Result<std::vector<Choice>> find_choices(state::Store& store, const services::Re
     Result<services::StoreView> view = services::view_store_from(store, std::move(entry.content).value(), kinds);
     if (!view) continue;
     const state::Archive& archive = view->stored.archive;
-    std::string what = "generation " + std::to_string(archive.generation) + ", saved " +
-                       services::time_text(archive.created_ms);
+    std::string what =
+        "generation " + std::to_string(archive.generation) + ", saved " + services::time_text(archive.created_ms);
     if (view->present.base_lsn > archive.base_lsn) {
       what += ", and the journal from there up to LSN " + std::to_string(view->present.base_lsn);
     }
@@ -60,15 +60,15 @@ Result<void> make_copy(state::Store& store, const Choice& choice, const std::str
   if (!names) return std::move(names).error();
   for (const std::string& name : *names) {
     struct stat found {};
-    const bool file = ::fstatat(store.directory(), name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(found.st_mode);
+    const bool file =
+        ::fstatat(store.directory(), name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(found.st_mode);
     if (!file || name == "LOCK") continue;
     if (Result<void> copied = state::copy_file(store.directory(), name, aside->get(), name); !copied) {
       return std::move(copied.error()).with("copying " + name);
     }
   }
   state::Store target{std::move(directory).value()};
-  Result<state::StoredArchive> saved =
-      target.save(state::child_of(choice.view.present, choice.view.stored.digest));
+  Result<state::StoredArchive> saved = target.save(state::child_of(choice.view.present, choice.view.stored.digest));
   if (!saved) return std::move(saved).error();
   std::printf("%s: generation %llu of the new lineage %s; the old files are in %s/quarantine\n", to.c_str(),
               static_cast<unsigned long long>(saved->archive.generation), saved->archive.lineage.text().c_str(),
@@ -92,22 +92,24 @@ Result<void> repair(const std::string& directory, const RepairOptions& options, 
   Result<std::vector<Choice>> choices = find_choices(store, kinds);
   if (!choices) return std::move(choices).error();
   if (choices->empty()) {
-    return Error{Fault::damaged, "no archive in " + directory + " is whole: there is nothing to begin with. Another copy "
-                                 "(NAME-shutdown.tap, a backup) can be started with `tapd --rewind -f`"};
+    return Error{Fault::damaged, "no archive in " + directory +
+                                     " is whole: there is nothing to begin with. Another copy "
+                                     "(NAME-shutdown.tap, a backup) can be started with `tapd --rewind -f`"};
   }
   if (options.to.empty()) {
     std::printf("What can be had:\n");
     for (std::size_t i = 0; i < choices->size(); ++i) std::printf("  %zu  %s\n", i + 1, (*choices)[i].what.c_str());
-    std::printf("\nMake one of them, in a new store (this one is not changed):\n"
-                "  tap repair %s --choice 1 --to %s.repaired\n"
-                "Numbers that were given after the chosen LSN may be given again: `tap edit` can raise them first.\n",
-                directory.c_str(), directory.c_str());
+    std::printf(
+        "\nMake one of them, in a new store (this one is not changed):\n"
+        "  tap repair %s --choice 1 --to %s.repaired\n"
+        "Numbers that were given after the chosen LSN may be given again: `tap edit` can raise them first.\n",
+        directory.c_str(), directory.c_str());
     return {};
   }
   const unsigned choice = options.choice == 0 && choices->size() == 1 ? 1 : options.choice;
   if (choice < 1 || choice > choices->size()) {
-    return Error{Fault::usage, "--choice is a number from 1 to " + std::to_string(choices->size()) +
-                                   "; `tap repair " + directory + "` shows them"};
+    return Error{Fault::usage, "--choice is a number from 1 to " + std::to_string(choices->size()) + "; `tap repair " +
+                                   directory + "` shows them"};
   }
   return make_copy(store, (*choices)[choice - 1], options.to);
 }

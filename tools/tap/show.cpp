@@ -47,7 +47,8 @@ void print_value(const std::string& name, const Json& value, bool full) {
 void print_limits(int indent, const std::vector<services::LimitSpec>& specs, const state::Limits& limits) {
   for (const auto& [name, value] : limits) {
     const services::LimitSpec* spec = services::find_limit(specs, name);
-    print_field(indent, name, spec == nullptr ? std::to_string(value) + " (this program does not know it)" : spec->text(value));
+    print_field(indent, name,
+                spec == nullptr ? std::to_string(value) + " (this program does not know it)" : spec->text(value));
   }
 }
 
@@ -70,7 +71,9 @@ void print_service(const state::ServiceDefinition* definition, const Json* secti
   if (section == nullptr) return;
   const Json& value = section->at("state");
   if (section->value("encoding", "") == "base64") {
-    print_field(4, "state", shortened(value.get<std::string>(), full) + " (base64: this program has no such kind; a plugin that has it is named by --plugin)");
+    print_field(4, "state",
+                shortened(value.get<std::string>(), full) +
+                    " (base64: this program has no such kind; a plugin that has it is named by --plugin)");
   } else {
     print_value("", value, full);
   }
@@ -138,7 +141,8 @@ Result<Shown> find_shown(const std::string& path, const services::Registry& kind
   if (!view) return std::move(view.error()).with(path);
   Shown shown{std::move(view->stored), view->report()};
   if (const std::optional<int> pid = running_pid(path)) {
-    shown.report.push_back("tapd with pid " + std::to_string(*pid) + " uses it: what is there changes while it is read");
+    shown.report.push_back("tapd with pid " + std::to_string(*pid) +
+                           " uses it: what is there changes while it is read");
   }
   shown.stored.archive = std::move(view->present);
   shown.stored.file.insert(0, path + "/");

@@ -40,7 +40,8 @@ const char* HttpBodyWriter::write(Transport& transport, std::string_view bytes) 
   return nullptr;
 }
 
-Result<std::size_t> HttpBodyWriter::write_file(Transport& transport, int file, std::uint64_t offset, std::size_t bytes) {
+Result<std::size_t> HttpBodyWriter::write_file(Transport& transport, int file, std::uint64_t offset,
+                                               std::size_t bytes) {
   TAP_ASSERT(form_ == Form::length && bytes <= left_bytes_);
   Result<std::size_t> taken = counted_only_ ? Result<std::size_t>(bytes) : transport.write_file(file, offset, bytes);
   if (taken) left_bytes_ -= *taken;

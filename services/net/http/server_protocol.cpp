@@ -294,8 +294,8 @@ void HttpServerProtocol::linger() {
   watch_until(site_.reactor().now_ms() + site_.limits().linger_ms);
 }
 
-/// A request that has begun has the deadline of its transport, until its last byte. While we do not want its body it is not
-/// the peer who is slow.
+/// A request that has begun has the deadline of its transport, until its last byte. While we do not want its body it is
+/// not the peer who is slow.
 void HttpServerProtocol::tell_request() {
   const bool open = mode_ == Mode::serving && (exchange_ ? !request_whole_ && !body_paused_ : parser_.inside_head());
   if (open == request_told_) return;

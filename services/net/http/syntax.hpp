@@ -1,6 +1,7 @@
 // The letters of HTTP/1.1: which bytes may stand where, and the small things that are made of them.
 //
-// Source: RFC 9110 section 5.6, RFC 9112, RFC 3986 section 3.2.   Tests: tests/services/net/http/syntax_test.cpp
+// Source: RFC 9110 section 5.6, RFC 9112, RFC 3986 section 3.2.
+// Tests: tests/services/net/http/syntax_test.cpp
 #pragma once
 
 #include <array>

@@ -58,7 +58,8 @@ struct FilesClient {
   FilesWorld& world;
   testing::TransportPair pair;
 
-  FilesClient(FilesWorld& of, const std::string& endpoint) : world(of), pair(of.service->factory_for(endpoint).build_protocol()) {}
+  FilesClient(FilesWorld& of, const std::string& endpoint)
+      : world(of), pair(of.service->factory_for(endpoint).build_protocol()) {}
   static FilesClient lines(FilesWorld& world) { return {world, "tcp:1"}; }
   static FilesClient http(FilesWorld& world) { return {world, "tcp:2"}; }
 

@@ -126,7 +126,8 @@ TEST_CASE("files: pipelined requests for big and small files come in order, in p
   FilesClient client = FilesClient::http(world);
   client.pair.cut([](std::size_t waiting) { return waiting / 3 + 1; });
   std::string requests;
-  for (const char* path : {"/big", "/a.txt", "/big", "/none"}) requests += std::string("GET ") + path + " HTTP/1.1\r\nHost: x\r\n\r\n";
+  for (const char* path : {"/big", "/a.txt", "/big", "/none"})
+    requests += std::string("GET ") + path + " HTTP/1.1\r\nHost: x\r\n\r\n";
   const std::string got = client.through(requests, "404 Not Found\n");
   const std::size_t first = got.find(big);
   REQUIRE(first != std::string::npos);
@@ -141,7 +142,8 @@ TEST_CASE("files: a file that shrinks while it is sent breaks the answer off") {
   FilesClient client = FilesClient::http(world);
   client.pair.stop_reading(testing::TransportPair::Side::client);
   client.pair.peer().send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
-  CHECK(world.loop.turn_until([&] { return client.pair.run(), client.pair.waiting(testing::TransportPair::Side::server) > 0; }));
+  CHECK(world.loop.turn_until(
+      [&] { return client.pair.run(), client.pair.waiting(testing::TransportPair::Side::server) > 0; }));
   REQUIRE(::truncate((world.root + "/big").c_str(), 1'000'000) == 0);
   client.pair.stop_reading(testing::TransportPair::Side::client, false);
   CHECK(world.loop.turn_until([&] { return client.pair.run(), client.pair.peer().lost().has_value(); }));
@@ -155,7 +157,8 @@ TEST_CASE("files: options that mean nothing are refused") {
   CHECK(kind.check({{"root", "."}, {"http", "tcp:2"}}, {"tcp:1"}).error().message ==
         "http: 'tcp:2' is not among the endpoints that it listens on (write it the same way)");
   CHECK(kind.check({{"root", "."}, {"http", "tcp:1"}}, {"tcp:1"}).ok());
-  CHECK(kind.check({{"root", "."}, {"index_file", "../x"}}, {"tcp:1"}).error().message == "index_file: '../x' is not the name of a file");
+  CHECK(kind.check({{"root", "."}, {"index_file", "../x"}}, {"tcp:1"}).error().message ==
+        "index_file: '../x' is not the name of a file");
   Loop loop;
   const auto service = make_service(kind, {{"root", "/does/not/exist"}});
   const Result<void> started = service->start(loop.reactor);

@@ -77,7 +77,8 @@ TEST_CASE("files: a file that shrinks while it is sent breaks the connection off
   FilesClient client = FilesClient::lines(world);
   client.pair.stop_reading(testing::TransportPair::Side::client);
   client.pair.peer().send("get big\n");
-  CHECK(world.loop.turn_until([&] { return client.pair.run(), client.pair.waiting(testing::TransportPair::Side::server) > 0; }));
+  CHECK(world.loop.turn_until(
+      [&] { return client.pair.run(), client.pair.waiting(testing::TransportPair::Side::server) > 0; }));
   REQUIRE(::truncate((world.root + "/big").c_str(), 1'000'000) == 0);
   client.pair.stop_reading(testing::TransportPair::Side::client, false);
   CHECK(world.loop.turn_until([&] { return client.pair.run(), client.pair.peer().lost().has_value(); }));

@@ -73,7 +73,8 @@ TEST_CASE("filter-proxy rules: problems are told with their places, all of them 
     CHECK(refused(std::string("[[rule]]\nname='a'\nhosts=['") + host + "']\nblock=['images']\n").find("is no host") !=
           std::string::npos);
   }
-  CHECK(refused("# \xc3\xa4\n\xcf\x94 = 1\n") == "rules.toml:2:1: there is a byte that is no ASCII outside of a comment");
+  CHECK(refused("# \xc3\xa4\n\xcf\x94 = 1\n") ==
+        "rules.toml:2:1: there is a byte that is no ASCII outside of a comment");
   const std::string two = refused("[[rule]]\nname='a'\nhosts='a'\nblock=[1]\n");
   CHECK(two.find("rules.toml:3:") != std::string::npos);
   CHECK(two.find("rules.toml:4:") != std::string::npos);

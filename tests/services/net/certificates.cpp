@@ -39,7 +39,8 @@ void add_extension(X509* certificate, int kind, const std::string& value) {
 }
 
 /// Signed by `authority_key`; with no issuer it is its own.
-Certificate sign(const std::string& name, EVP_PKEY* key, X509* issuer, EVP_PKEY* authority_key, const CertificateWish& wish) {
+Certificate sign(const std::string& name, EVP_PKEY* key, X509* issuer, EVP_PKEY* authority_key,
+                 const CertificateWish& wish) {
   static long serial = 0;
   Certificate certificate(X509_new(), X509_free);
   X509* raw = certificate.get();
@@ -74,8 +75,7 @@ Certificates::~Certificates() = default;
 
 CertificateFiles Certificates::make(const std::string& name, const CertificateWish& wish) {
   const Key key(EVP_EC_gen("P-256"), EVP_PKEY_free);
-  const Certificate certificate =
-      sign(name, key.get(), authority_->certificate.get(), authority_->key.get(), wish);
+  const Certificate certificate = sign(name, key.get(), authority_->certificate.get(), authority_->key.get(), wish);
   CertificateFiles files{directory / (name + ".crt"), directory / (name + ".key"), directory / (name + ".pem")};
   write_text(files.certificate, pem_of(certificate.get()));
   write_text(files.key, pem_of(key.get()));

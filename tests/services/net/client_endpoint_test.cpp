@@ -57,7 +57,8 @@ TEST_CASE("client endpoint: tls verifies the host by default") {
   CHECK(plain.tls->server_name == "example.org");
   CHECK(plain.tls->trust_roots.empty());
   ClientEndpoint full = good(
-      "ssl:10.0.0.1:443:trustRoots=r.pem:certificate=/c.pem:privateKey=k.pem:serverName=example.org:alpn=h2,x:verify=no:"
+      "ssl:10.0.0.1:443:trustRoots=r.pem:certificate=/"
+      "c.pem:privateKey=k.pem:serverName=example.org:alpn=h2,x:verify=no:"
       "timeout=3");
   CHECK(!full.tls->verify);
   CHECK(full.tls->server_name == "example.org");
@@ -85,7 +86,8 @@ TEST_CASE("client endpoint: what is wrong is told") {
   CHECK(refusal("tls:h:1:trustRoot=x") == "it has no option 'trustRoot'; did you mean 'trustRoots'?");
   CHECK(refusal("tls:h:1:alpn=h2,,x").find("alpn is a list of at most 16 names") == 0);
   CHECK(refusal("tpc:h:1") ==
-        "there is no type 'tpc' of endpoint to connect to (they look like tcp:example.org:80 or unix:/run/x.sock); did you "
+        "there is no type 'tpc' of endpoint to connect to (they look like tcp:example.org:80 or unix:/run/x.sock); did "
+        "you "
         "mean 'tcp'?");
   CHECK(refusal("haproxy:tcp:1").find("there is no type 'haproxy'") == 0);
 }

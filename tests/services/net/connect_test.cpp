@@ -78,8 +78,7 @@ TEST_CASE("race: when all fail, what each said is told") {
   const RefusingAddress two;
   Running running(loop, {one.address, two.address});
   REQUIRE(loop.turn_until([&] { return running.done == 1; }));
-  CHECK(running.failure ==
-        one.address.text() + ": Connection refused; " + two.address.text() + ": Connection refused");
+  CHECK(running.failure == one.address.text() + ": Connection refused; " + two.address.text() + ": Connection refused");
 }
 
 TEST_CASE("race: addresses of another family than the one to come from are left out") {

@@ -108,8 +108,8 @@ TEST_CASE("connector: what fails is told with the endpoint and the address") {
   Loop loop;
   const RefusingAddress refusing;
   Client client(loop, local(refusing.port()));
-  CHECK(client.connect() == "connecting to " + local(refusing.port()) + ": " + refusing.address.text() +
-                                ": Connection refused");
+  CHECK(client.connect() ==
+        "connecting to " + local(refusing.port()) + ": " + refusing.address.text() + ": Connection refused");
   CHECK(client.factory.built == 0);
 }
 

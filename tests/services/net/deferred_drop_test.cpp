@@ -1,5 +1,5 @@
-// Everything of the kit that can be waited for, dropped where it waits: under a sanitizer this shows that nothing is left
-// behind and nobody comes back to what has gone.
+// Everything of the kit that can be waited for, dropped where it waits: under a sanitizer this shows that nothing is
+// left behind and nobody comes back to what has gone.
 #include <doctest/doctest.h>
 
 #include <memory>

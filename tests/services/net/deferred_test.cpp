@@ -108,7 +108,9 @@ TEST_CASE("deferred: a callback that returns a Deferred puts the rest of the cha
   DeferredSource<int> first;
   DeferredSource<int> second;
   Deferred<int> chain =
-      first.deferred().add_callback([&](int) { return second.deferred(); }).add_callback([](int number) { return number * 2; });
+      first.deferred().add_callback([&](int) { return second.deferred(); }).add_callback([](int number) {
+        return number * 2;
+      });
   first.callback(1);
   CHECK_FALSE(chain.done());
   second.callback(21);

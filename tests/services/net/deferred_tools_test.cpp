@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "tests/services/net/fixture.hpp"
 #include "services/net/task_set.hpp"
 #include "services/net/waiting.hpp"
+#include "tests/services/net/fixture.hpp"
 
 namespace tap::tests {
 namespace {

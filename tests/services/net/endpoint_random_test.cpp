@@ -16,11 +16,13 @@ namespace {
 
 /// What the grammar is made of, so that random texts come near it.
 rc::Gen<std::string> pieces() {
-  const std::vector<std::string> words{"tcp",  "tcp6", "unix", "fd",       "stdio",      "tls",  ":",   ":",
-                                       ":",    "=",    "\\",   "[",        "]",          "::1",  "0",   "8888",
-                                       "mode", "660",  "=",    "backlog=", "interface=", "/x",   ".",   "127.0.0.1",
-                                       "é",    " ",    "-1",   "name",     "65536",      "\x01", "\\:", "\\\\",
-                                       "haproxy:", "systemd:", "privateKey=k", "clientCA=", "alpn=", "index="};
+  const std::vector<std::string> words{
+      "tcp",       "tcp6",  "unix",      "fd",   "stdio",    "tls",      ":",
+      ":",         ":",     "=",         "\\",   "[",        "]",        "::1",
+      "0",         "8888",  "mode",      "660",  "=",        "backlog=", "interface=",
+      "/x",        ".",     "127.0.0.1", "é",    " ",        "-1",       "name",
+      "65536",     "\x01",  "\\:",       "\\\\", "haproxy:", "systemd:", "privateKey=k",
+      "clientCA=", "alpn=", "index="};
   return rc::gen::map(rc::gen::container<std::vector<std::string>>(rc::gen::elementOf(words)),
                       [](const std::vector<std::string>& parts) {
                         std::string text;

@@ -62,7 +62,8 @@ TEST_CASE("foreign loop: GLib drives a server with timers and work from another 
   testing::RecordingLog log;
   Reactor reactor(log);
   GMainContext* context = g_main_context_new();
-  GSourceFuncs functions{ReactorSource::prepare, ReactorSource::check, ReactorSource::dispatch, nullptr, nullptr, nullptr};
+  GSourceFuncs functions{
+      ReactorSource::prepare, ReactorSource::check, ReactorSource::dispatch, nullptr, nullptr, nullptr};
   GSource* source = g_source_new(&functions, sizeof(ReactorSource));
   auto* ours = reinterpret_cast<ReactorSource*>(source);
   ours->reactor = &reactor;
@@ -73,7 +74,8 @@ TEST_CASE("foreign loop: GLib drives a server with timers and work from another 
     const gint64 deadline = g_get_monotonic_time() + gint64{20} * 1'000'000;
     // GLib sleeps as long as it is told to: a turn that should have come and does not makes this fail.
     GSource* alarm = g_timeout_source_new(1'000);
-    g_source_set_callback(alarm, [](gpointer) -> gboolean { return G_SOURCE_CONTINUE; }, nullptr, nullptr);
+    g_source_set_callback(
+        alarm, [](gpointer) -> gboolean { return G_SOURCE_CONTINUE; }, nullptr, nullptr);
     g_source_attach(alarm, context);
     while (!holds() && g_get_monotonic_time() < deadline) g_main_context_iteration(context, TRUE);
     g_source_destroy(alarm);

@@ -49,7 +49,8 @@ TEST_CASE("haproxy: the client's address is the peer's, and the rest of the byte
     for (std::size_t second = first; second <= all.size(); ++second) {
       proxied.begin();
       const std::string_view bytes = all;
-      for (const std::string_view piece : {bytes.substr(0, first), bytes.substr(first, second - first), bytes.substr(second)}) {
+      for (const std::string_view piece :
+           {bytes.substr(0, first), bytes.substr(first, second - first), bytes.substr(second)}) {
         if (!piece.empty()) proxied.layer->data_received(piece);
       }
       REQUIRE(proxied.transport != nullptr);

@@ -49,7 +49,8 @@ TEST_CASE("inherited sockets: what is meant for another process, or makes no sen
     CHECK(InheritedSockets(row.pid, row.count, "fib", 7).descriptors().empty());
   }
   CHECK(refusal(InheritedSockets(), "systemd:name=fib") ==
-        "cannot use the socket of systemd:name=fib: systemd has handed over none (LISTEN_FDS); is the .socket unit started?");
+        "cannot use the socket of systemd:name=fib: systemd has handed over none (LISTEN_FDS); is the .socket unit "
+        "started?");
 }
 
 TEST_CASE("inherited sockets: the domain is looked at, the variables are taken away, and exec closes the sockets") {

@@ -37,8 +37,10 @@ class PieceLayer final : public Layer {
 /// A server of `script` behind such a layer, and one client.
 struct Layered {
   explicit Layered(Loop& loop, std::size_t piece_bytes = 4)
-      : account(loop.reactor.open_account("layered")), place{loop.reactor, above, "layered"},
-        factory(place, piece_bytes), listener(loop.reactor, factory, "layered", {}) {
+      : account(loop.reactor.open_account("layered")),
+        place{loop.reactor, above, "layered"},
+        factory(place, piece_bytes),
+        listener(loop.reactor, factory, "layered", {}) {
     Result<BoundEndpoint> bound = bind_endpoint(*parse_endpoint("tcp:0:interface=127.0.0.1"), std::nullopt);
     REQUIRE(bound.ok());
     const std::uint16_t port = port_of(bound->fd.get());

@@ -1,4 +1,5 @@
-// What a listener may be asked for: a rate of new connections, a number for each peer, keepalive, a reserve of descriptors.
+// What a listener may be asked for: a rate of new connections, a number for each peer, keepalive,
+// a reserve of descriptors.
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

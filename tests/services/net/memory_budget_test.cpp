@@ -104,7 +104,8 @@ TEST_CASE("memory budget: those that hold most are read no more, others are, and
   }));
   (void)greedy[0].take_received();
   greedy[0].send("y");
-  CHECK(shared.loop.turn_until([&] { return greedy[0].read_now(), greedy[0].received().find('y') != std::string::npos; }));
+  CHECK(shared.loop.turn_until(
+      [&] { return greedy[0].read_now(), greedy[0].received().find('y') != std::string::npos; }));
 }
 
 TEST_CASE("memory budget: near its end new connections are refused, above it who holds most is ended and told") {

@@ -49,11 +49,12 @@ TEST_CASE("pool: an exception is the error of that work, said once under who ask
             throw 13;
           },
           [&](Result<void> result) { error = std::move(result).error(); }));
-      works.push_back(run_in_pool(loop.reactor, [] {}, [&](const Result<void>& result) { fine += result.ok() ? 1 : 0; }));
+      works.push_back(run_in_pool(
+          loop.reactor, [] {}, [&](const Result<void>& result) { fine += result.ok() ? 1 : 0; }));
     }
     REQUIRE(loop.turn_until([&] { return error && fine == 1; }));
-    const std::string said =
-        standard ? "work in the pool: an exception: out of rabbits" : "work in the pool: an exception of an unknown type";
+    const std::string said = standard ? "work in the pool: an exception: out of rabbits"
+                                      : "work in the pool: an exception of an unknown type";
     CHECK(error->fault == Fault::internal);
     CHECK(error->message == said);
     REQUIRE(loop.log.lines().size() == 1);
@@ -69,7 +70,8 @@ TEST_CASE("pool: an exception of the news ends it only, under who asked") {
   PoolWork work;
   {
     const Reactor::Charge charge(loop.reactor, account);
-    work = run_in_pool(loop.reactor, [] {}, [](const Result<void>&) { throw std::runtime_error("out of hats"); });
+    work = run_in_pool(
+        loop.reactor, [] {}, [](const Result<void>&) { throw std::runtime_error("out of hats"); });
   }
   REQUIRE(loop.turn_until([&] { return !work.active(); }));
   CHECK(loop.log.count("out of hats") == 1);
@@ -98,7 +100,8 @@ TEST_CASE("pool: dropped news are never told, work that has begun goes on to its
     CHECK(moved.active());
   }
   go.set_value();
-  PoolWork last = run_in_pool(loop.reactor, [] {}, [](const Result<void>&) {});
+  PoolWork last = run_in_pool(
+      loop.reactor, [] {}, [](const Result<void>&) {});
   REQUIRE(loop.turn_until([&] { return ended && !last.active(); }));
   loop.turn(5);
   CHECK(told == 0);
@@ -138,12 +141,11 @@ TEST_CASE("pool: work is done in another thread and its answer comes on the loop
 
 TEST_CASE("pool: what the work throws, or returns as an error, is the answer's error") {
   Loop loop;
-  const auto thrown =
-      outcome(loop, defer_to_thread(loop.reactor, []() -> int { throw std::runtime_error("broken"); }));
+  const auto thrown = outcome(loop, defer_to_thread(loop.reactor, []() -> int { throw std::runtime_error("broken"); }));
   CHECK(thrown.error().message == "work in the pool: an exception: broken");
   const auto refused = outcome(loop, defer_to_thread(loop.reactor, []() -> Result<std::string> {
-    return Error{Fault::no_input, "no such file"};
-  }));
+                                 return Error{Fault::no_input, "no such file"};
+                               }));
   CHECK(refused.error().fault == Fault::no_input);
   CHECK(outcome(loop, defer_to_thread(loop.reactor, [] {})).ok());
 }

@@ -81,7 +81,8 @@ TEST_CASE("proxy header: a checksum is verified") {
   CHECK(source_of(header) == "192.0.2.1:40003");
   header.back() = static_cast<char>(header.back() ^ 1);
   CHECK(refusal(header) == "the PROXY header is wrong: its checksum does not match");
-  CHECK(refusal(v4(std::string("\x03\x00\x03\0\0\0", 6))) == "the PROXY header is wrong: its checksum has not four bytes");
+  CHECK(refusal(v4(std::string("\x03\x00\x03\0\0\0", 6))) ==
+        "the PROXY header is wrong: its checksum has not four bytes");
 }
 
 TEST_CASE("proxy header: what is none is refused with its first wrong byte") {
@@ -95,18 +96,19 @@ TEST_CASE("proxy header: what is none is refused with its first wrong byte") {
 }
 
 TEST_CASE("proxy header: version 1 is taken as the document says it, and no wider") {
-  for (const char* line : {"PROXY TCP4 1.2.3.4 1.2.3.4 1 \r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n",
-                           "PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 \r\n",
-                           "PROXY TCP4 1.2.3 1.2.3.4 1 2\r\n", "PROXY TCP4 ::1 ::1 1 2\r\n", "PROXY TCP6 1.2.3.4 ::1 1 2\r\n",
-                           "PROXY TCP4 1.2.3.4 1.2.3.4 65536 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n",
-                           "PROXY TCP4 1.2.3.4 1.2.3.4 -1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 +1 2\r\n",
-                           "PROXY TCP4 1.2.3.4 1.2.3.4 1 x\r\n", "PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n", "PROXY \r\n",
-                           "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n", "PROXY TCP4 1.2.3.4\r 1.2.3.4 1 2\r\n",
-                           "PROXY TCP4 localhost 1.2.3.4 1 2\r\n"}) {
+  for (const char* line :
+       {"PROXY TCP4 1.2.3.4 1.2.3.4 1 \r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n", "PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 \r\n", "PROXY TCP4 1.2.3 1.2.3.4 1 2\r\n", "PROXY TCP4 ::1 ::1 1 2\r\n",
+        "PROXY TCP6 1.2.3.4 ::1 1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 65536 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 -1 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 +1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 x\r\n",
+        "PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n", "PROXY \r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n",
+        "PROXY TCP4 1.2.3.4\r 1.2.3.4 1 2\r\n", "PROXY TCP4 localhost 1.2.3.4 1 2\r\n"}) {
     CAPTURE(line);
     CHECK(refusal(line).find("the PROXY header is wrong: ") == 0);
   }
-  CHECK(refusal("PROXY UNKNOWN" + std::string(94, 'x')) == "the PROXY header is wrong: its line is longer than 107 bytes");
+  CHECK(refusal("PROXY UNKNOWN" + std::string(94, 'x')) ==
+        "the PROXY header is wrong: its line is longer than 107 bytes");
   CHECK(refusal("PROXY UNKNOWN" + std::string(92, 'x') + "\r") == "more is to come");
   CHECK(refusal(std::string("PROXY UNKNOWN \0\r\n", 17)).find("its line ends") != std::string::npos);
 }

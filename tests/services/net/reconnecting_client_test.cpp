@@ -78,9 +78,8 @@ TEST_CASE("reconnecting: after so many failures it gives up, and says so to who 
   Reconnecting one(local(refusing.port()), {.first_ms = 100, .factor = 1, .attempts_max = 3});
   std::string told;
   one.client->start();
-  const auto waiter = one.client->when_connected([&](Result<Protocol*> result) {
-    told = result ? "connected" : result.error().message;
-  });
+  const auto waiter = one.client->when_connected(
+      [&](Result<Protocol*> result) { told = result ? "connected" : result.error().message; });
   (void)one.wait_after_failure();
   (void)one.wait_after_failure();
   CHECK(told.empty());

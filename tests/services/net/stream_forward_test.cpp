@@ -1,4 +1,5 @@
-// Bytes that go from socket to socket: inside the kernel where that can be, and with the same result wherever it cannot.
+// Bytes that go from socket to socket: inside the kernel where that can be,
+// and with the same result wherever it cannot.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
@@ -102,7 +103,8 @@ TEST_CASE("stream: forwarding that is called off goes on as reading") {
   CHECK(forwarder.forwarded <= SplicePipe::kBytesMax);
 }
 
-TEST_CASE("stream: a side that is lost while much is forwarded ends as it does otherwise, and the pipe is empty for others") {
+TEST_CASE(
+    "stream: a side that is lost while much is forwarded ends as it does otherwise, and the pipe is empty for others") {
   Loop loop;
   for (const bool source_goes : {false, true}) {
     CAPTURE(source_goes);

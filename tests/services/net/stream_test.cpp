@@ -290,7 +290,8 @@ TEST_CASE("stream: one that requires a clean end is reset by the death of the pr
   CHECK(peer.received() == "half of it" + numbered_bytes(500'000));
 }
 
-TEST_CASE("stream: a listener can require a clean end before any protocol can, and the next one on its socket need not") {
+TEST_CASE(
+    "stream: a listener can require a clean end before any protocol can, and the next one on its socket need not") {
   Loop loop;
   ScriptedFactory factory;
   int fd = -1;

@@ -32,8 +32,8 @@ TEST_CASE("tls: much goes through an echo and comes back intact, in bounded memo
   std::size_t wrong = 0;
   bool ended = false;
   ScriptedFactory factory;
-  // So much is under way at most: whoever sends without end to an echo that he does not read meanwhile waits for ever, as
-  // both sides stop reading while their output is not taken.
+  // So much is under way at most: whoever sends without end to an echo that he does not read meanwhile waits for ever,
+  // as both sides stop reading while their output is not taken.
   constexpr std::size_t kUnderWay = std::size_t{256} * 1024;
   const auto send_more = [&](Transport& transport) {
     while (sent < total && sent - received < kUnderWay) {
@@ -59,8 +59,8 @@ TEST_CASE("tls: much goes through an echo and comes back intact, in bounded memo
     ended = true;
     transport.lose_connection();
   };
-  const auto endpoint = parse_client_endpoint("tls:127.0.0.1:" + std::to_string(server.port()) +
-                                              ":trustRoots=" + authority.root());
+  const auto endpoint =
+      parse_client_endpoint("tls:127.0.0.1:" + std::to_string(server.port()) + ":trustRoots=" + authority.root());
   const auto connector = std::move(Connector::create(loop.reactor, *endpoint, factory, "client")).value();
   const auto connecting = connector->connect([](Result<Protocol*> result) { CHECK(result.ok()); });
   std::size_t before = 0;

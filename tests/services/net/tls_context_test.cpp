@@ -54,9 +54,11 @@ TEST_CASE("tls keys: what is missing or wrong is told with its file") {
   settings.private_key = authority.directory.path();
   CHECK(load_failure(settings) == "cannot read " + settings.private_key + ": Is a directory");
   settings.private_key = other.key;
-  CHECK(load_failure(settings) == other.key + ": this private key does not belong to the certificate of " + one.certificate);
+  CHECK(load_failure(settings) ==
+        other.key + ": this private key does not belong to the certificate of " + one.certificate);
   settings.private_key = one.certificate;
-  CHECK(load_failure(settings) == one.certificate + ": there is no private key in it (PEM, -----BEGIN PRIVATE KEY-----)");
+  CHECK(load_failure(settings) ==
+        one.certificate + ": there is no private key in it (PEM, -----BEGIN PRIVATE KEY-----)");
   settings = settings_of(one);
   settings.certificate = one.key;
   CHECK(load_failure(settings) == one.key + ": there is no certificate in it (PEM, -----BEGIN CERTIFICATE-----)");
@@ -72,8 +74,9 @@ TEST_CASE("tls keys: an encrypted key is refused, not asked a password for") {
   const CertificateFiles one = authority.make("one");
   TlsServerSettings settings = settings_of(one);
   settings.private_key = authority.directory / "encrypted.key";
-  const Ended made = run({"openssl", "ec", "-in", one.key, "-out", settings.private_key, "-aes128", "-passout", "pass:x"},
-                         authority.directory.path());
+  const Ended made =
+      run({"openssl", "ec", "-in", one.key, "-out", settings.private_key, "-aes128", "-passout", "pass:x"},
+          authority.directory.path());
   REQUIRE_MESSAGE(made.code == 0, made.err);
   CHECK(load_failure(settings).find("is it encrypted?") != std::string::npos);
 }

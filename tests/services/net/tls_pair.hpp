@@ -62,7 +62,8 @@ struct TlsPair {
     }
   }
   static void feed(net::Protocol& layer, std::string_view bytes, std::size_t piece) {
-    for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size()))) layer.data_received(bytes.substr(0, piece));
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size())))
+      layer.data_received(bytes.substr(0, piece));
   }
 
   TlsEnd server;

@@ -1,4 +1,5 @@
-// A kernel that takes no datagram at present. On the loopback interface there is none, so this program has its own sendmsg(2).
+// A kernel that takes no datagram at present. On the loopback interface there is none,
+// so this program has its own sendmsg(2).
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>

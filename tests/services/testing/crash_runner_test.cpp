@@ -74,7 +74,8 @@ std::string first_broken(const CrashReport& report) { return report.broken.empty
 
 TEST_CASE("crash runner: fibonacci loses and repeats no number") {
   keeps_its_promise(fibonacci_kind(), {.requests = times(12, "next\n"), .options = {{"framing", "line"}}}, 20);
-  keeps_its_promise(fibonacci_kind(), {.requests = times(12, "next\n"), .options = {{"framing", "line"}}, .at_once = 5}, 12);
+  keeps_its_promise(fibonacci_kind(), {.requests = times(12, "next\n"), .options = {{"framing", "line"}}, .at_once = 5},
+                    12);
 }
 
 TEST_CASE("crash runner: onetimekey gives no key twice, each to a connection of its own") {
@@ -90,7 +91,8 @@ TEST_CASE("crash runner: sequence keeps its counters, by each durability") {
 
 TEST_CASE("crash runner: sequence with reserve skips numbers perhaps, and repeats none") {
   keeps_its_promise(sequence_kind(),
-                    {.requests = times(20, "NEXT a\n"), .durability = "reserve", .options = {{"reserve_block", "3"}}}, 12);
+                    {.requests = times(20, "NEXT a\n"), .durability = "reserve", .options = {{"reserve_block", "3"}}},
+                    12);
 }
 
 TEST_CASE("crash runner: a service without mistake passes, one that changes its state beside the journal is found") {
@@ -107,7 +109,8 @@ TEST_CASE("crash runner: a service without mistake passes, one that changes its 
 }
 
 TEST_CASE("crash runner: a reserve that repeats a number is found") {
-  const CrashReport report = crash_at_every_write(wrong_kind(Mistake::answers_by_itself), {.requests = times(6, "x\n"), .durability = "reserve"});
+  const CrashReport report = crash_at_every_write(wrong_kind(Mistake::answers_by_itself),
+                                                  {.requests = times(6, "x\n"), .durability = "reserve"});
   CHECK_FALSE(report.ok());
   CHECK_MESSAGE(first_broken(report).find("was seen before") != std::string::npos, report.text());
 }
@@ -118,13 +121,16 @@ TEST_CASE("crash runner: scripts that prove nothing are refused") {
     CHECK_FALSE(report.ok());
     return first_broken(report);
   };
-  const auto has = [](const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; };
+  const auto has = [](const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  };
   CHECK(has(refusal(echo_kind(), {.requests = {"x\n"}}), "has no state to lose"));
   CHECK(has(refusal(sequence_kind(), {}), "it has no requests"));
   CHECK(has(refusal(sequence_kind(), {.requests = times(501, "LIST\n")}), "more than 500 requests"));
   CHECK(has(refusal(sequence_kind(), {.requests = {"NEXT"}}), "nothing was answered"));
   CHECK(has(refusal(sequence_kind(), {.requests = {"LIST\n"}, .durability = "lax"}), "'lax' is not a durability"));
-  CHECK(has(refusal(sequence_kind(), {.requests = {"LIST\n", "LIST\n"}, .durability = "reserve"}), "all answers have to be different"));
+  CHECK(has(refusal(sequence_kind(), {.requests = {"LIST\n", "LIST\n"}, .durability = "reserve"}),
+            "all answers have to be different"));
   CHECK(has(refusal(sequence_kind(), {.requests = {"LIST\n"}, .options = {{"no", "such"}}}), "has no option 'no'"));
 }
 
