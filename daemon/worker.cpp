@@ -21,8 +21,9 @@ constexpr char kWho[] = "tapd";
 /// How long a worker may take to save after its keeper has died, before the kernel ends it.
 constexpr unsigned kOrphanSeconds = 5;
 constexpr std::uint64_t kJournalLookMs = 1000;
-/// How often a full disk is made roomier by compaction, if that is possible.
-constexpr std::uint64_t kFullLookMs = 5000;
+/// How long after a compaction that was to make room on a full disk another one is tried: twice as long each time.
+constexpr std::uint64_t kFullWaitMs = 5000;
+constexpr std::uint64_t kFullWaitMaxMs = 300'000;
 /// A journal of up to this much is never worth an archive of its own (or up to the archive's own size,
 /// if that is more).
 constexpr std::uint64_t kJournalBytesMax = std::uint64_t{16} << 20U;
@@ -201,19 +202,24 @@ void Worker::watch_journal() {
 }
 
 /// When the journal has outgrown the archive: then reading it would cost more than reading a new archive. Or when the
-/// disk is full and the journal is a part of that: what the last two archives do not need is let go, so twice.
+/// disk is full and the journal is a part of that: what the last two archives do not need is let go.
 bool Worker::compaction_due() {
   if (committer_->counted_bytes() >= std::max(kJournalBytesMax, stored_->file_bytes)) return true;
-  if (committer_->counted_bytes() != 0) folded_when_full_ = 0;
-  if (!committer_->disk_full() || folded_when_full_ == 2 || reactor_->now_ms() < full_look_ms_) return false;
-  full_look_ms_ = reactor_->now_ms() + kFullLookMs;
-  return true;
+  if (!committer_->disk_full()) {
+    full_wait_ms_ = kFullWaitMs;
+    return false;
+  }
+  return committer_->durable_lsn() > older_base_lsn_ && reactor_->now_ms() >= full_look_ms_;
 }
 
 void Worker::begin_compaction() {
   if (stopping_ || compaction_ || !compaction_due()) return;
   const std::optional<std::uint64_t> until = committer_->end_segment();
-  if (!until) return;  // a batch is in flight: at the next look
+  if (!until) return;  // it cannot be now: at the next look
+  if (committer_->disk_full()) {
+    full_look_ms_ = reactor_->now_ms() + full_wait_ms_;
+    full_wait_ms_ = std::min(2 * full_wait_ms_, kFullWaitMaxMs);
+  }
   compaction_ = services::CompactionOrder{*until, epoch_, stored_->archive.generation + 1};
   committer_->begin_counting();
   report_({Message::Type::compact, Fault::internal, compaction_->text(), Fd()});
@@ -227,13 +233,12 @@ void Worker::compacted(const std::string& text) {
     log_.write(LogLevel::info, kWho,
                "compacted the journal up to LSN " + std::to_string(order.until_lsn) + " into " + stored_->file);
     tidy(order.generation);
-    if (committer_->disk_full()) {
-      ++folded_when_full_;
-      full_look_ms_ = 0;
-    }
+    full_look_ms_ = 0;
+    full_wait_ms_ = kFullWaitMs;
   } else if (!finish_after_compaction_) {
     log_.write(LogLevel::warning, kWho,
-               "compaction came to nothing and is tried again when the journal has grown: " + result.why);
+               std::string("compaction came to nothing and is tried again ") +
+                   (committer_->disk_full() ? "after a while: " : "when the journal has grown: ") + result.why);
   }
   if (finish_after_compaction_) finishing_ = reactor_->call_later(0, [this] { finish(); });
 }
@@ -255,6 +260,7 @@ bool Worker::adopt_compacted(const services::CompactionOrder& order, const std::
     file_bytes = (*found)->file_bytes;
   }
   state::Archive& archive = stored_->archive;
+  older_base_lsn_ = archive.base_lsn;
   state::Archive next = state::successor(archive, stored_->digest);
   archive = std::move(next);
   archive.base_lsn = order.until_lsn;

@@ -89,8 +89,9 @@ class Worker {
   std::unique_ptr<services::Committer> committer_;
   std::optional<services::CompactionOrder> compaction_;  ///< under way
   bool finish_after_compaction_ = false;
-  int folded_when_full_ = 0;        // compactions of a full disk since the last change
-  std::uint64_t full_look_ms_ = 0;  // when the next one is worth trying
+  std::uint64_t older_base_lsn_ = 0;  ///< of the archive before the newest one; 0 when it is not known
+  std::uint64_t full_look_ms_ = 0;    ///< when a compaction is worth trying on a full disk
+  std::uint64_t full_wait_ms_ = 0;
   net::Timer journal_watch_;
   services::WorkThread housekeeping_;
   std::unique_ptr<services::Application> application_;

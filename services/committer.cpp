@@ -20,6 +20,8 @@ constexpr std::uint64_t kBatchesPerLook = 64;
 constexpr double kGatherPart = 8;
 /// An introduction of every service, at the very most.
 constexpr std::size_t kIntroductionBytesMax = 600;
+/// A segment that is to end does so although no other is ready, when it has been asked for so often.
+constexpr int kEndsAskedMax = 5;
 /// What a state may have grown by since it was last asked for its bytes.
 constexpr std::size_t kGrowthBytes = 4096;
 
@@ -48,7 +50,7 @@ class Committer::ServiceLog final : public ChangeLog {
 
   void whole() override {
     if (!whole_) {
-      committer_.check_room(whole_bytes_ + whole_bytes_ / 4 + kGrowthBytes);
+      committer_.check_room(whole_bytes_max());
       whole_ = true;
       committer_.whole_.push_back(this);
     }
@@ -70,6 +72,8 @@ class Committer::ServiceLog final : public ChangeLog {
     return own_gate_.get();
   }
   [[nodiscard]] const Durability& durability() const { return durability_; }
+  /// What the state takes as a whole, as far as that is known before.
+  [[nodiscard]] std::size_t whole_bytes_max() const { return whole_bytes_ + whole_bytes_ / 4 + kGrowthBytes; }
   [[nodiscard]] std::uint16_t number() const { return number_; }
 
  private:
@@ -164,9 +168,9 @@ Result<void> Committer::make_room(std::size_t needed) {
   const auto begin = std::chrono::steady_clock::now();
   // Half as much again: a batch that grows change by change would else have a larger segment zeroed for each of them.
   const std::size_t least = needed + 3 * state::kSegmentDataOffset;
-  Result<void> prepared =
-      supply_.prepare(needed > state::SegmentSupply::kSegmentBytes / 2 ? least + needed / 2 : least);
-  if (!prepared) prepared = supply_.prepare(least);
+  const bool large = needed > state::SegmentSupply::kSegmentBytes / 2;
+  Result<void> prepared = supply_.prepare(large ? least + needed / 2 : least);
+  if (!prepared && large) prepared = supply_.prepare(least);
   reactor_.note_waiting(microseconds_since(begin));
   return prepared;
 }
@@ -189,6 +193,7 @@ bool Committer::in_thread() const { return place_ == Place::adaptive ? in_thread
 
 void Committer::turn_end() {
   if (in_flight_ && done_.load(std::memory_order_acquire)) finish_in_flight();
+  if (!in_flight_) end_segment_if_wanted();  // with something in flight at each of the worker's looks it would never be
   if (urgent_ && !in_flight_ && !broken_ && !gathering_.active()) commit();
 }
 
@@ -275,6 +280,7 @@ void Committer::written() {
   }
   arm_barrier();
   if (supply_.ready_bytes() == 0) prepare_spare();
+  else next_spare_ms_ = 0;
   pass(durable_lsn_);
 }
 
@@ -335,6 +341,7 @@ void Committer::set_full(const Error& why) {
 
 void Committer::set_roomy() {
   full_ = false;
+  next_spare_ms_ = 0;
   reactor_.log().write(LogLevel::info, kWho, "there is room on the disk again: changes are accepted");
 }
 
@@ -379,11 +386,37 @@ Result<void> Committer::close() {
 }
 
 std::optional<std::uint64_t> Committer::end_segment() {
-  if (in_flight_ || broken_) return std::nullopt;
-  if (!full_ && supply_.ready_bytes() == 0) return std::nullopt;  // the next change would wait until there is one
+  if (!ended_at_ && !broken_) {
+    end_wanted_ = true;
+    ++ends_asked_;
+    if (!in_flight_) end_segment_if_wanted();
+  }
+  return std::exchange(ended_at_, std::nullopt);
+}
+
+/// Between two batches, when nobody loses by it: the open batch had its room reserved in the present segment, and the
+/// next change should find a segment that is ready. REQUIRES: nothing in flight.
+void Committer::end_segment_if_wanted() {
+  if (!end_wanted_ || broken_) return;
+  if (!open_.empty() && !fits_next_segment()) {
+    urgent_ = true;
+    return;
+  }
+  if (!full_ && supply_.ready_bytes() == 0 && ends_asked_ < kEndsAskedMax) {
+    prepare_spare();
+    return;
+  }
   writer_->end_segment();
   room_ = writer_->room();
-  return durable_lsn_;
+  ended_at_ = durable_lsn_;
+  end_wanted_ = false;
+  ends_asked_ = 0;
+}
+
+bool Committer::fits_next_segment() const {
+  std::size_t needed = open_.records.size() + kIntroductionBytesMax * logs_.size() + 3 * state::kSegmentDataOffset;
+  for (const ServiceLog* log : whole_) needed += log->whole_bytes_max();
+  return needed <= supply_.ready_bytes();
 }
 
 std::string Committer::status() const {

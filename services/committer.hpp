@@ -65,8 +65,8 @@ class Committer {
   /// Makes durable what is open and seals the journal. Blocks. Errors: those of the disk; then the journal is not
   /// sealed, and what was not durable has not left either.
   [[nodiscard]] Result<void> close();
-  /// Ends the present segment, so that everything up to the LSN returned can be folded in. Nothing when a batch is in
-  /// flight or no other segment is ready: then it is to be asked again later.
+  /// Ends the present segment, so that everything up to the LSN returned can be folded in. Nothing as long as it cannot
+  /// be ended; it is when it can, and to be asked for again.
   [[nodiscard]] std::optional<std::uint64_t> end_segment();
 
   /// Bytes of batches since begin_counting(), or the start: what a compaction would fold in.
@@ -95,6 +95,8 @@ class Committer {
   [[nodiscard]] std::size_t room() const;
   std::uint64_t count(ServiceLog& log);
   void pass(std::uint64_t lsn);
+  void end_segment_if_wanted();
+  [[nodiscard]] bool fits_next_segment() const;
   void arm_barrier();
   void prepare_spare();
   void set_full(const Error& why);
@@ -131,7 +133,10 @@ class Committer {
   bool broken_ = false;
   bool preparing_ = false;
   bool barrier_due_ = false;
-  std::uint64_t next_spare_ms_ = 0;  // 0: the last one could be made
+  bool end_wanted_ = false;                // of the present segment
+  std::optional<std::uint64_t> ended_at_;  // that LSN, and nobody knows it yet
+  int ends_asked_ = 0;                     // for an end that did not come yet
+  std::uint64_t next_spare_ms_ = 0;        // 0: the last one could be made
   std::uint64_t last_write_ms_ = 0;
   std::uint64_t batches_ = 0;
   std::uint64_t written_bytes_ = 0;  // the writer's, as it was when nothing was in flight

@@ -296,6 +296,49 @@ TEST_CASE("committer: a disk without room for the next segment is met before a c
   CHECK(world.replayed().changes["first"] == given + 1);
 }
 
+TEST_CASE("committer: the present segment does not end before what has its room in it") {
+  World world(Committer::Place::loop, {Durability::Mode::interval, 1000}, kStrict);
+  REQUIRE(world.loop.turn_until([&] { return world.supply.ready_bytes() != 0; }));
+  world.disk.hook = [&](const std::string& operation, const std::string&) {
+    return operation == "create" ? ENOSPC : 0;
+  };
+  while (world.supply.ready_bytes() != 0) {
+    world.second.record(Probed{});
+    world.loop.turn();
+  }
+  const auto fill = [&] {
+    for (;;) world.first.record(Probed{});
+  };
+  CHECK_THROWS_AS(fill(), net::Refusal);
+  REQUIRE(world.committer->disk_full());
+  REQUIRE(world.committer->last_lsn() > world.committer->durable_lsn());
+  CHECK_FALSE(world.committer->end_segment());
+  world.loop.turn(3);  // what keeps the segment from ending does not wait for its time
+  CHECK(world.committer->durable_lsn() == world.committer->last_lsn());
+  std::optional<std::uint64_t> until;
+  CHECK(world.loop.turn_until([&] { return (until = world.committer->end_segment()).has_value(); }));
+  CHECK(until == world.committer->last_lsn());
+}
+
+TEST_CASE("committer: a segment ends between two batches, although one is in flight whenever that is asked for") {
+  World world(Committer::Place::thread);
+  REQUIRE(world.loop.turn_until([&] { return world.supply.ready_bytes() != 0; }));
+  Barrier slow;
+  world.disk.hook = [&](const std::string& operation, const std::string&) {
+    if (operation == "sync") slow.pass();
+    return 0;
+  };
+  slow.close();
+  world.first.record(Probed{});
+  world.loop.turn(3);
+  world.first.record(Probed{});
+  CHECK_FALSE(world.committer->end_segment());
+  slow.open();
+  CHECK(world.loop.turn_until([&] { return world.committer->durable_lsn() == 2; }));
+  CHECK(world.committer->end_segment() == 1);
+  CHECK(world.replayed().changes["first"] == 2);
+}
+
 TEST_CASE("committer: a batch of many changes makes room a few times, not for every change") {
   World world(Committer::Place::loop, Durability{Durability::Mode::interval, 3'600'000});
   int made = 0;
