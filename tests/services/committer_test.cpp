@@ -64,6 +64,13 @@ struct World {
     first.attach(nullptr);
     second.attach(nullptr);
   }
+  /// Each sync waits while `slow` is closed. Lifetime: of `slow`: as long as something may be written.
+  void sync_through(Barrier& slow) {
+    disk.hook = [&slow](const std::string& operation, const std::string&) {
+      if (operation == "sync") slow.pass();
+      return 0;
+    };
+  }
   /// What another process would find now.
   CountingSink replayed() {
     CountingSink sink;
@@ -171,10 +178,7 @@ TEST_CASE("committer: with durability reserve a service waits for its own reserv
   World world(Committer::Place::thread, {Durability::Mode::reserve, 0}, kStrict);
   Barrier slow;
   world.loop.turn(3);
-  world.disk.hook = [&](const std::string& operation, const std::string&) {
-    if (operation == "sync") slow.pass();
-    return 0;
-  };
+  world.sync_through(slow);
   slow.close();
   world.second.record(Probed{});
   world.loop.turn(3);
@@ -190,10 +194,7 @@ TEST_CASE("committer: while one batch is synced in the thread the next one fills
   World world(Committer::Place::thread);
   Barrier slow;
   world.loop.turn(3);
-  world.disk.hook = [&](const std::string& operation, const std::string&) {
-    if (operation == "sync") slow.pass();
-    return 0;
-  };
+  world.sync_through(slow);
   slow.close();
   world.first.record(Probed{});
   world.loop.turn(3);
@@ -324,10 +325,7 @@ TEST_CASE("committer: a segment ends between two batches, although one is in fli
   World world(Committer::Place::thread);
   REQUIRE(world.loop.turn_until([&] { return world.supply.ready_bytes() != 0; }));
   Barrier slow;
-  world.disk.hook = [&](const std::string& operation, const std::string&) {
-    if (operation == "sync") slow.pass();
-    return 0;
-  };
+  world.sync_through(slow);
   slow.close();
   world.first.record(Probed{});
   world.loop.turn(3);
