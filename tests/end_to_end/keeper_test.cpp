@@ -163,6 +163,24 @@ TEST_CASE("keeper: a worker whose store was damaged meanwhile ends the daemon wi
   CHECK(read_text(directory / "Fibonacci.state/Fibonacci-1.tap") == "ruined");
 }
 
+TEST_CASE("keeper: a worker asks for huge pages, unless the user has set what malloc does") {
+  const auto environment_of = [](const Daemon& daemon) {
+    return read_text("/proc/" + std::to_string(daemon.worker()) + "/environ");
+  };
+  const TemporaryDirectory directory;
+  {
+    Daemon daemon(directory, fibonacci_lines());
+    REQUIRE_MESSAGE(daemon.started(), daemon.launcher().err);
+    CHECK(count_of(environment_of(daemon), "GLIBC_TUNABLES=glibc.malloc.hugetlb=1") == 1);
+    CHECK(daemon.stop());
+  }
+  Daemon daemon(directory, fibonacci_lines(), {"GLIBC_TUNABLES=glibc.malloc.perturb=0"});
+  REQUIRE_MESSAGE(daemon.started(), daemon.launcher().err);
+  CHECK(count_of(environment_of(daemon), "GLIBC_TUNABLES=glibc.malloc.perturb=0") == 1);
+  CHECK(count_of(environment_of(daemon), "hugetlb") == 0);
+  CHECK(daemon.stop());
+}
+
 TEST_CASE("keeper: HUP, USR1, USR2 and QUIT report, reopen, refuse and tell; none of them ends it") {
   const TemporaryDirectory directory;
   const std::string config =
