@@ -12,8 +12,6 @@ constexpr char kWho[] = "journal";
 /// How much the newest sync counts in the average.
 constexpr double kNewestWeight = 0.1;
 constexpr std::uint64_t kWorkPerSync = 3;
-/// In a busy time that keeps the syncs in the thread, one of so many is made in the loop.
-constexpr std::uint64_t kBatchesPerLook = 64;
 /// On a slow disk, so much of a sync's time is given to those who were just answered: what they ask next goes into the
 /// same batch as what has come meanwhile, and all are answered once per sync,
 /// not half of them (PostgreSQL's commit_delay).
@@ -95,12 +93,11 @@ Committer::Committer(net::Reactor& reactor, state::SegmentSupply& supply, std::u
       place_(place),
       next_lsn_(writer_->last_lsn() + 1),
       durable_lsn_(writer_->last_lsn()),
-      room_(writer_->room()),
-      in_thread_now_(place == Place::thread) {
+      room_(writer_->room()) {
   open_.first_lsn = next_lsn_;
   pass(durable_lsn_);
   gate_.applied(durable_lsn_);
-  reactor_.before_flush([this] { turn_end(); });
+  reactor_.before_flush([this](net::Reactor::Moment moment) { return look(moment); });
   prepare_spare();
 }
 
@@ -189,12 +186,24 @@ Result<void> Committer::close_batch() {
 
 // --- to the disk ------------------------------------------------------------------------------------------------
 
-bool Committer::in_thread() const { return place_ == Place::adaptive ? in_thread_now_ : place_ == Place::thread; }
+bool Committer::in_thread() const { return place_ == Place::adaptive ? slow_ : place_ == Place::thread; }
 
-void Committer::turn_end() {
+/// What there is to do at this moment of a turn. Returns whether the loop is to look at once for more to come.
+bool Committer::look(net::Reactor::Moment moment) {
   if (in_flight_ && done_.load(std::memory_order_acquire)) finish_in_flight();
   if (!in_flight_) end_segment_if_wanted();  // with something in flight at each of the worker's looks it would never be
-  if (urgent_ && !in_flight_ && !broken_ && !gathering_.active()) commit();
+  if (urgent_ && !in_flight_ && !broken_ && !gathering_.active()) {
+    if (!enough(moment)) return true;
+    commit();
+  }
+  return false;
+}
+
+/// Whether the open batch is to be written now, or more is sure to come at once: this turn has more to read, or the next
+/// one, which does not sleep, may have. As soon as one turn has brought nothing, what there is has to do.
+bool Committer::enough(net::Reactor::Moment moment) {
+  const bool nothing_came = moment == net::Reactor::Moment::read && std::exchange(seen_lsn_, next_lsn_) == next_lsn_;
+  return nothing_came || open_.lsn_count >= wanted_;
 }
 
 void Committer::commit() {
@@ -251,22 +260,19 @@ void Committer::finish_in_flight() {
     return;
   }
   if (full_) set_roomy();
-  choose_place(was_barrier ? 0 : static_cast<double>(flight_.lsn_count));
-  // A turn that answers many is cut into pieces, each with a sync; none so small that syncing would
-  // be most of the work.
-  reactor_.settle_after(std::max(net::Reactor::kSettleAfterUs, static_cast<std::uint64_t>(sync_us_) * kWorkPerSync));
+  learn(was_barrier ? 0 : flight_.lsn_count);
   if (!was_barrier) written();
 }
 
-/// For the next batch. What a sync takes is known well only from the loop (the thread's also waits for a processor), so
-/// that now and then a batch of a busy time is written there to see.
-void Committer::choose_place(double changes) {
+/// For the next batch.
+void Committer::learn(std::uint64_t changes) {
   sync_us_ += (took_us_ - sync_us_) * kNewestWeight;
-  if (!in_thread()) loop_sync_us_ += (took_us_ - loop_sync_us_) * kNewestWeight;
-  changes_per_batch_ += (changes - changes_per_batch_) * kNewestWeight;
+  changes_per_batch_ += (static_cast<double>(changes) - changes_per_batch_) * kNewestWeight;
   slow_ = sync_us_ > (slow_ ? kFastSyncUs : kSlowSyncUs);
-  const bool busy = changes_per_batch_ > kManyChanges && loop_sync_us_ > kMiddlingSyncUs;
-  in_thread_now_ = slow_ || (busy && batches_ % kBatchesPerLook != 0);
+  wanted_ = std::min((std::exchange(last_changes_, changes) + changes) / 2, kEnoughChanges);
+  // A turn that answers many is cut into pieces, each with a sync; none so small that syncing would
+  // be most of the work.
+  reactor_.settle_after(std::max(net::Reactor::kSettleAfterUs, static_cast<std::uint64_t>(sync_us_) * kWorkPerSync));
 }
 
 void Committer::written() {

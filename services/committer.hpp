@@ -1,13 +1,16 @@
 // Committer: the straight line from a state's change to the reply that may leave.
 //
-// A change is appended to the open batch and then applied; at the end of the loop's turn the batch goes to the disk;
-// when it is durable the gate lets out what was written meanwhile. One batch is in flight to one sync,
-// the next one fills.
+// A change is appended to the open batch and then applied; the batch goes to the disk; when it is durable the gate lets
+// out what was written meanwhile. One batch is in flight to one sync, the next one fills.
 //
-// Where the sync runs: in a thread of its own when the disk is slow, or is not fast and many wait for it; else in the
-// loop. Measured (tools/bench sync, README "Durability"): handing a batch to a thread and back costs as much as a sync
-// of 0.2 ms; from 0.4 ms on and with many clients the loop has better things to do than to wait; and on a disk that
-// takes 20 ms it would stand still, and with it every service that has nothing to do with this disk.
+// When the batch goes: when as many changes have come as came for the last ones, or a turn of the loop brings nothing
+// more. A batch for each turn would be many small ones, and a sync costs as much processor time as ten requests and
+// more.
+//
+// Where the sync runs: in the loop, as long as the disk is not slow. Measured (tools/bench sync, README "Durability"):
+// handing a batch to a thread and back costs as much as a sync of 0.2 ms; and what is gained by working for one half of
+// the clients while the other is synced is lost again by twice as many syncs. On a slow disk the loop would stand
+// still, and with it every service that has nothing to do with this disk: there the sync has a thread of its own.
 //
 // Tests: tests/services/committer_test.cpp
 #pragma once
@@ -45,9 +48,10 @@ class Committer {
   /// A disk is slow when its syncs take longer than the first on average, until they take less than the second.
   static constexpr double kSlowSyncUs = 3000;
   static constexpr double kFastSyncUs = 1000;
-  /// Where the thread pays when a batch has so many changes: below it handing over costs more than the loop would wait.
-  static constexpr double kMiddlingSyncUs = 400;
+  /// On a slow disk fewer changes in a batch are not worth waiting for more.
   static constexpr double kManyChanges = 8;
+  /// A batch of so many does not wait for more.
+  static constexpr std::uint64_t kEnoughChanges = 1000;
 
   /// `broken` is called once, from a later turn, when the journal cannot be trusted any more: nothing that was not
   /// durable will ever leave, and the process has to end so that the next one recovers from what is on the disk.
@@ -83,12 +87,13 @@ class Committer {
 
  private:
   class ServiceLog;
-  void turn_end();
+  bool look(net::Reactor::Moment moment);
+  [[nodiscard]] bool enough(net::Reactor::Moment moment);
   void commit();
   [[nodiscard]] Result<void> close_batch();
   void write_in_flight();
   void finish_in_flight();
-  void choose_place(double changes);
+  void learn(std::uint64_t changes);
   void written();
   void check_room(std::size_t bytes);
   [[nodiscard]] Result<void> make_room(std::size_t needed);
@@ -123,12 +128,13 @@ class Committer {
   std::atomic<bool> done_ = false;      // in a thread: what was in flight is written, result_ tells how
   std::optional<Result<void>> result_;  // of what was in flight, set by whoever wrote it before it says so
   double took_us_ = 0;
-  double sync_us_ = 0;  // the average, of late; so are the next two
-  double loop_sync_us_ = 0;
+  double sync_us_ = 0;  // the average, of late; so is the next
   double changes_per_batch_ = 0;
-  bool slow_ = false;
-  bool in_thread_now_ = false;
-  bool urgent_ = false;  // the open batch has changes that somebody waits for
+  std::uint64_t last_changes_ = 0;  // of the last batch
+  std::uint64_t wanted_ = 0;        // the open batch goes when it has so many
+  std::uint64_t seen_lsn_ = 0;      // the next one, when the last turn had read what was there
+  bool slow_ = false;               // the disk: the sync has a thread
+  bool urgent_ = false;             // the open batch has changes that somebody waits for
   bool full_ = false;
   bool broken_ = false;
   bool preparing_ = false;

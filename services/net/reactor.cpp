@@ -68,7 +68,8 @@ Reactor::Reactor(LogSink& log, const Clock& clock)
   handles_->timer.data = handles_->wakeup.data = this;
   uv_prepare_start(&handles_->prepare,
                    [](uv_prepare_t* handle) { static_cast<Reactor*>(handle->data)->before_sleep(); });
-  uv_check_start(&handles_->check, [](uv_check_t* handle) { static_cast<Reactor*>(handle->data)->settle(); });
+  uv_check_start(&handles_->check,
+                 [](uv_check_t* handle) { static_cast<Reactor*>(handle->data)->settle(Moment::read); });
 }
 
 Reactor::~Reactor() {
@@ -201,30 +202,32 @@ bool Reactor::guarded(Account account, const std::function<void()>& code) {
 
 /// Writes what was said in this turn: one write per connection, however many pieces it came in. What the flushes
 /// themselves cause (a drained connection that goes on) waits for the next turn, so that nobody is starved.
-void Reactor::settle() {
+/// Returns whether there is more to do at once.
+bool Reactor::settle(Moment moment) {
   busy_since_us_ = 0;
-  if (before_flush_) before_flush_();
+  const bool awake = before_flush_ && before_flush_(moment);
   flushing_.swap(dirty_);
   for (std::size_t i = 0; i < flushing_.size(); ++i) {
     if (flushing_[i] != nullptr) flushing_[i]->flush();
   }
   flushing_.clear();
+  return awake || !dirty_.empty();
 }
 
 void Reactor::settle_if_due() {
   if (dirty_.size() < kSettleFrom) return;  // so few are not worth looking at the clock
   const std::uint64_t now_us = uv_hrtime() / 1000;
   if (busy_since_us_ == 0) busy_since_us_ = now_us;
-  else if (now_us - busy_since_us_ >= settle_after_us_) settle();
+  else if (now_us - busy_since_us_ >= settle_after_us_) settle(Moment::reading);
 }
 
 void Reactor::before_sleep() {
   const std::uint64_t now = clock_.now_ms();
   timers_.run_due(now, [this](const TimerQueue::Callback& callback) { guarded(timers_.whose(), callback); });
-  settle();
+  const bool awake = settle(Moment::sleep);
   const auto next = timers_.next_ms();
   const bool due = next && *next <= now;
-  if (due || !dirty_.empty()) {
+  if (due || awake) {
     uv_idle_start(&handles_->idle, [](uv_idle_t*) {});
   } else {
     uv_idle_stop(&handles_->idle);

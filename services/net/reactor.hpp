@@ -80,8 +80,14 @@ class Reactor {
   /// Called after each read, from outside of everybody's code.
   void settle_if_due();
   void settle_after(std::uint64_t us) { settle_after_us_ = us; }
-  /// Has `work` called at the end of each turn before anything is flushed; one owner, nullptr ends it.
-  void before_flush(std::function<void()> work) { before_flush_ = std::move(work); }
+  enum class Moment : std::uint8_t {
+    reading,  ///< within a turn that is long: there is more to read
+    read,     ///< what was there in this turn is read
+    sleep,    ///< the last before the next turn
+  };
+  /// Has `work` called before anything is flushed, in each of these moments; one owner, nullptr ends it. When it returns
+  /// true the next turn does not sleep.
+  void before_flush(std::function<bool(Moment)> work) { before_flush_ = std::move(work); }
 
   /// Whose code runs, so that what it throws is said with a name and counted: a service. 0 is nobody in particular.
   using Account = std::uint32_t;
@@ -143,7 +149,7 @@ class Reactor {
   struct Handles;
   void before_sleep();
   void end_turn();
-  void settle();
+  bool settle(Moment moment);
   void run_posted();
 
   LogSink& log_;
@@ -151,7 +157,7 @@ class Reactor {
   TimerQueue timers_;
   std::vector<Flushable*> dirty_;
   std::vector<Flushable*> flushing_;
-  std::function<void()> before_flush_;
+  std::function<bool(Moment)> before_flush_;
   std::unique_ptr<char[]> receive_buffer_;
   SplicePipe splice_pipe_;
   std::vector<std::string> buffers_;

@@ -133,7 +133,7 @@ TEST_CASE("committer: an updated state is recorded as a whole, once per batch an
   CHECK(sink.changes["second"] == 1);
   CHECK(world.last.last_lsn == 5);
   world.first.record(Probed{});  // the next batch describes changes again
-  world.loop.turn();
+  world.loop.turn(2);
   CHECK(world.replayed().changes["first"] == 2);
 }
 
@@ -350,6 +350,32 @@ TEST_CASE("committer: a batch of many changes makes room a few times, not for ev
   CHECK(made <= 6);
   REQUIRE(world.committer->close().ok());
   CHECK(world.replayed().changes["first"] == static_cast<int>(changes));
+}
+
+TEST_CASE("committer: a batch waits for as many changes as the last ones had, until a turn brings nothing more") {
+  World world;
+  const auto record = [&](int times) {
+    for (; times > 0; --times) world.first.record(Probed{});
+    world.loop.turn();
+    return world.committer->durable_lsn();
+  };
+  CHECK(record(10) == 10);  // nothing is known yet
+  CHECK(record(10) == 20);
+  CHECK(record(9) == 20);
+  CHECK(record(1) == 30);
+  CHECK(record(20) == 50);
+  CHECK(record(3) == 50);
+  CHECK(record(0) == 53);
+  CHECK(world.committer->status().find(" 5 batches") != std::string::npos);
+}
+
+TEST_CASE("committer: who asks alone waits for nobody") {
+  World world;
+  for (std::uint64_t asked = 1; asked < 10; ++asked) {
+    world.first.record(Probed{});
+    world.loop.turn();
+    CHECK(world.committer->durable_lsn() == asked);
+  }
 }
 
 TEST_CASE("committer: close makes the rest durable and seals the journal") {

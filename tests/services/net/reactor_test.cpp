@@ -250,6 +250,20 @@ TEST_CASE("reactor: something to flush keeps a waiting turn from sleeping") {
   CHECK(item.flushes == 6);
 }
 
+TEST_CASE("reactor: what is called before the flushes keeps the next turn from sleeping when it says so") {
+  Loop loop;
+  std::vector<Reactor::Moment> moments;
+  loop.reactor.before_flush([&](Reactor::Moment moment) {
+    moments.push_back(moment);
+    return moments.size() < 5;
+  });
+  loop.reactor.turn(true);
+  loop.reactor.turn(true);  // with nothing to do both would sleep for ever
+  using enum Reactor::Moment;
+  CHECK(moments == std::vector{sleep, read, sleep, read});
+  loop.reactor.before_flush(nullptr);
+}
+
 TEST_CASE("reactor: forget keeps an item from being flushed, also from inside another's flush") {
   Loop loop;
   CountingFlush first(loop.reactor);
