@@ -1,5 +1,7 @@
 #include "services/net/line_protocol.hpp"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "services/net/refusal.hpp"
@@ -88,7 +90,15 @@ void LineProtocol::raw_received(std::string_view /*bytes*/) {
   transport().fail("the protocol is in raw mode and takes no raw bytes");
 }
 
+/// In one piece when it is short: writing costs more than copying so little.
 void LineProtocol::send_line(std::string_view line) {
+  constexpr std::size_t kShortBytes = 128;
+  if (line.size() < kShortBytes) {
+    std::array<char, kShortBytes> whole;  // NOLINT: filled below, as far as it is used
+    *std::copy(line.begin(), line.end(), whole.begin()) = '\n';
+    transport().write({whole.data(), line.size() + 1});
+    return;
+  }
   transport().write(line);
   transport().write("\n");
 }

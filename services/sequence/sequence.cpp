@@ -1,7 +1,6 @@
 #include "services/sequence/sequence.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <functional>
 #include <limits>
 #include <map>
@@ -131,19 +130,23 @@ void SequenceService::list(std::string_view after, std::uint64_t max, std::strin
 
 // --- requests -----------------------------------------------------------------------------------------------------
 
+constexpr bool is_blank(char byte) { return byte == ' ' || byte == '\t'; }
+
 /// The next word of `line`, which loses it; empty at its end.
 std::string_view take_word(std::string_view& line) {
-  constexpr char kBlanks[] = " \t";
-  line.remove_prefix(std::min(line.find_first_not_of(kBlanks), line.size()));
-  const std::string_view word = line.substr(0, line.find_first_of(kBlanks));
-  line.remove_prefix(word.size());
+  const auto begin = std::find_if_not(line.begin(), line.end(), is_blank);
+  const auto end = std::find_if(begin, line.end(), is_blank);
+  const std::string_view word(begin, end);
+  line = {end, line.end()};
   return word;
 }
 
-std::string take_command(std::string_view& line) {
-  std::string command(take_word(line));
-  for (char& byte : command) byte = static_cast<char>(std::toupper(static_cast<unsigned char>(byte)));
-  return command;
+/// `command` is in capital letters; what came may be in small ones.
+bool is_command(std::string_view word, std::string_view command) {
+  constexpr unsigned kCapital = 0xDF;  // clears the bit in which the two letters differ, in ASCII
+  return std::equal(word.begin(), word.end(), command.begin(), command.end(), [](char came, char capital) {
+    return (static_cast<unsigned char>(came) & kCapital) == static_cast<unsigned char>(capital);
+  });
 }
 
 std::string_view take_name(std::string_view& line) {
@@ -174,12 +177,12 @@ class SequenceProtocol final : public net::LineProtocol {
 
  private:
   void line_received(std::string_view line) override {
-    const std::string command = take_command(line);
-    if (command == "NEXT") next(line);
-    else if (command == "PEEK") peek(line);
-    else if (command == "LIST") list(line);
-    else if (command == "HELP") help();
-    else if (command == "QUIT") transport().lose_connection();
+    const std::string_view command = take_word(line);
+    if (is_command(command, "NEXT")) next(line);
+    else if (is_command(command, "PEEK")) peek(line);
+    else if (is_command(command, "LIST")) list(line);
+    else if (is_command(command, "HELP")) help();
+    else if (is_command(command, "QUIT")) transport().lose_connection();
     else throw net::Refusal("there are NEXT, PEEK, LIST, HELP and QUIT");
   }
 
