@@ -135,6 +135,7 @@ std::uint64_t Committer::count(ServiceLog& log) {
   }
   if (log.durability().gated()) {
     urgent_ = true;
+    ++asked_;
     log.gate()->applied(lsn);
   } else if (!interval_.active()) {
     interval_ = reactor_.call_later(log.durability().interval_ms, [this] { urgent_ = true; });
@@ -179,6 +180,9 @@ Result<void> Committer::close_batch() {
   }
   whole_.clear();
   flight_ = std::exchange(open_, {});
+  flight_asked_ = std::exchange(asked_, 0);
+  seen_asked_ = 0;
+  waits_since_ms_.reset();
   open_.first_lsn = next_lsn_;
   urgent_ = false;
   return {};
@@ -199,11 +203,14 @@ bool Committer::look(net::Reactor::Moment moment) {
   return false;
 }
 
-/// Whether the open batch is to be written now, or more is sure to come at once: this turn has more to read, or the next
-/// one, which does not sleep, may have. As soon as one turn has brought nothing, what there is has to do.
+/// Whether the open batch is to be written now, or more may come at once: this turn has more to read, or the next one,
+/// which does not sleep, may have. As soon as a turn has brought nothing that somebody waits for, what there is has to do.
 bool Committer::enough(net::Reactor::Moment moment) {
-  const bool nothing_came = moment == net::Reactor::Moment::read && std::exchange(seen_lsn_, next_lsn_) == next_lsn_;
-  return nothing_came || open_.lsn_count >= wanted_;
+  const bool nobody_came = moment == net::Reactor::Moment::read && std::exchange(seen_asked_, asked_) == asked_;
+  if (nobody_came || asked_ >= wanted_ || open_.records.size() >= kEnoughBytes) return true;
+  const std::uint64_t now_ms = reactor_.now_ms();
+  if (!waits_since_ms_) waits_since_ms_ = now_ms;
+  return now_ms - *waits_since_ms_ >= patience_ms_;
 }
 
 void Committer::commit() {
@@ -260,19 +267,22 @@ void Committer::finish_in_flight() {
     return;
   }
   if (full_) set_roomy();
-  learn(was_barrier ? 0 : flight_.lsn_count);
+  learn(was_barrier ? 0 : flight_asked_);
   if (!was_barrier) written();
 }
 
 /// For the next batch.
-void Committer::learn(std::uint64_t changes) {
+void Committer::learn(std::uint64_t asked) {
   sync_us_ += (took_us_ - sync_us_) * kNewestWeight;
-  changes_per_batch_ += (static_cast<double>(changes) - changes_per_batch_) * kNewestWeight;
+  asked_per_batch_ += (static_cast<double>(asked) - asked_per_batch_) * kNewestWeight;
   slow_ = sync_us_ > (slow_ ? kFastSyncUs : kSlowSyncUs);
-  wanted_ = std::min((std::exchange(last_changes_, changes) + changes) / 2, kEnoughChanges);
+  if (asked != 0) wanted_ = std::min((std::exchange(last_asked_, asked) + asked) / 2, kEnoughAsked);
   // A turn that answers many is cut into pieces, each with a sync; none so small that syncing would
   // be most of the work.
-  reactor_.settle_after(std::max(net::Reactor::kSettleAfterUs, static_cast<std::uint64_t>(sync_us_) * kWorkPerSync));
+  const std::uint64_t piece_us =
+      std::max(net::Reactor::kSettleAfterUs, static_cast<std::uint64_t>(sync_us_) * kWorkPerSync);
+  reactor_.settle_after(piece_us);
+  patience_ms_ = piece_us / 1000 + 1;
 }
 
 void Committer::written() {
@@ -281,7 +291,7 @@ void Committer::written() {
   flight_.records.clear();
   if (open_.records.capacity() == 0) open_.records.swap(flight_.records);  // its memory serves again
   last_write_ms_ = reactor_.now_ms();
-  if (slow_ && changes_per_batch_ > kManyChanges) {
+  if (slow_ && asked_per_batch_ > kManyChanges) {
     gathering_ = reactor_.call_later(static_cast<std::uint64_t>(sync_us_ / kGatherPart / 1000) + 1, [] {});
   }
   arm_barrier();

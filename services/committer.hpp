@@ -3,9 +3,9 @@
 // A change is appended to the open batch and then applied; the batch goes to the disk; when it is durable the gate lets
 // out what was written meanwhile. One batch is in flight to one sync, the next one fills.
 //
-// When the batch goes: when as many changes have come as came for the last ones, or a turn of the loop brings nothing
-// more. A batch for each turn would be many small ones, and a sync costs as much processor time as ten requests and
-// more.
+// When the batch goes: when as many have asked as asked for the last ones, or a turn of the loop brings nobody more, or
+// it has waited for three times what a sync takes. A batch for each turn would be many small ones, and a sync costs
+// as much processor time as ten requests and more.
 //
 // Where the sync runs: in the loop, as long as the disk is not slow. Measured (tools/bench sync, README "Durability"):
 // handing a batch to a thread and back costs as much as a sync of 0.2 ms; and what is gained by working for one half of
@@ -43,15 +43,16 @@ class Committer {
   static constexpr std::uint64_t kRetryMs = 1000;
   /// So long after the last batch an empty one proves that it was durable (state/FORMAT.md).
   static constexpr std::uint64_t kBarrierMs = 100;
-  /// Changes of one turn; more are refused.
+  /// Changes of one batch; more are refused.
   static constexpr std::size_t kBatchBytesMax = std::size_t{256} << 20U;
   /// A disk is slow when its syncs take longer than the first on average, until they take less than the second.
   static constexpr double kSlowSyncUs = 3000;
   static constexpr double kFastSyncUs = 1000;
   /// On a slow disk fewer changes in a batch are not worth waiting for more.
   static constexpr double kManyChanges = 8;
-  /// A batch of so many does not wait for more.
-  static constexpr std::uint64_t kEnoughChanges = 1000;
+  /// A batch that so many wait for, or that has so many bytes, does not wait for more.
+  static constexpr std::uint64_t kEnoughAsked = 1000;
+  static constexpr std::size_t kEnoughBytes = std::size_t{256} << 10U;
 
   /// `broken` is called once, from a later turn, when the journal cannot be trusted any more: nothing that was not
   /// durable will ever leave, and the process has to end so that the next one recovers from what is on the disk.
@@ -93,7 +94,7 @@ class Committer {
   [[nodiscard]] Result<void> close_batch();
   void write_in_flight();
   void finish_in_flight();
-  void learn(std::uint64_t changes);
+  void learn(std::uint64_t asked);
   void written();
   void check_room(std::size_t bytes);
   [[nodiscard]] Result<void> make_room(std::size_t needed);
@@ -129,12 +130,16 @@ class Committer {
   std::optional<Result<void>> result_;  // of what was in flight, set by whoever wrote it before it says so
   double took_us_ = 0;
   double sync_us_ = 0;  // the average, of late; so is the next
-  double changes_per_batch_ = 0;
-  std::uint64_t last_changes_ = 0;  // of the last batch
-  std::uint64_t wanted_ = 0;        // the open batch goes when it has so many
-  std::uint64_t seen_lsn_ = 0;      // the next one, when the last turn had read what was there
-  bool slow_ = false;               // the disk: the sync has a thread
-  bool urgent_ = false;             // the open batch has changes that somebody waits for
+  double asked_per_batch_ = 0;
+  std::uint64_t asked_ = 0;  // changes of the open batch that somebody waits for; also of the one in flight,
+  std::uint64_t flight_asked_ = 0;
+  std::uint64_t last_asked_ = 0;                 // and of the last one
+  std::uint64_t wanted_ = 0;                     // so many, and the open batch goes
+  std::uint64_t seen_asked_ = 0;                 // asked_, when the last turn had read what was there
+  std::optional<std::uint64_t> waits_since_ms_;  // the open batch, for more
+  std::uint64_t patience_ms_ = 1;
+  bool slow_ = false;    // the disk: the sync has a thread
+  bool urgent_ = false;  // the open batch has changes that somebody waits for
   bool full_ = false;
   bool broken_ = false;
   bool preparing_ = false;

@@ -46,6 +46,11 @@ struct Reactor::Handles {
   std::mutex posted_lock;
   std::vector<std::function<void()>> posted;
   std::atomic<std::thread::id> thread;
+
+  /// Until before_sleep() looks again; also whoever asks backend_timeout_ms() hears it.
+  void stay_awake() {
+    uv_idle_start(&idle, [](uv_idle_t*) {});
+  }
 };
 
 Reactor::Reactor(LogSink& log, const Clock& clock)
@@ -68,8 +73,10 @@ Reactor::Reactor(LogSink& log, const Clock& clock)
   handles_->timer.data = handles_->wakeup.data = this;
   uv_prepare_start(&handles_->prepare,
                    [](uv_prepare_t* handle) { static_cast<Reactor*>(handle->data)->before_sleep(); });
-  uv_check_start(&handles_->check,
-                 [](uv_check_t* handle) { static_cast<Reactor*>(handle->data)->settle(Moment::read); });
+  uv_check_start(&handles_->check, [](uv_check_t* handle) {
+    auto* self = static_cast<Reactor*>(handle->data);
+    if (self->settle(Moment::read)) self->handles_->stay_awake();
+  });
 }
 
 Reactor::~Reactor() {
@@ -228,7 +235,7 @@ void Reactor::before_sleep() {
   const auto next = timers_.next_ms();
   const bool due = next && *next <= now;
   if (due || awake) {
-    uv_idle_start(&handles_->idle, [](uv_idle_t*) {});
+    handles_->stay_awake();
   } else {
     uv_idle_stop(&handles_->idle);
   }

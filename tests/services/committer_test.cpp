@@ -369,6 +369,70 @@ TEST_CASE("committer: a batch waits for as many changes as the last ones had, un
   CHECK(world.committer->status().find(" 5 batches") != std::string::npos);
 }
 
+TEST_CASE("committer: changes that nobody waits for do not keep those waiting who do") {
+  World world(Committer::Place::loop, kStrict, {Durability::Mode::interval, 1000});
+  const auto turn_with = [&](int strict, int interval) {
+    for (; strict > 0; --strict) world.first.record(Probed{});
+    for (; interval > 0; --interval) world.second.record(Probed{});
+    world.loop.turn();
+    return world.committer->last_lsn() - world.committer->durable_lsn();
+  };
+  CHECK(turn_with(1, 5000) == 0);
+  CHECK(turn_with(1, 5000) == 0);
+  CHECK(turn_with(1, 1) == 0);
+  CHECK(turn_with(4, 0) == 0);
+  CHECK(turn_with(1, 1) == 2);  // half of the last two had four
+  CHECK(turn_with(0, 1) == 0);
+}
+
+TEST_CASE("committer: a batch waits for more for a while only, though somebody comes in every turn") {
+  World world;
+  for (int batches = 0; batches < 2; ++batches) {
+    for (int asked = 0; asked < 100; ++asked) world.first.record(Probed{});
+    world.loop.turn();
+  }
+  REQUIRE(world.committer->durable_lsn() == 200);
+  for (int turns = 0; turns < 50; ++turns) {
+    world.first.record(Probed{});
+    world.loop.turn();
+  }
+  CHECK(world.committer->durable_lsn() == 200);
+  world.loop.clock.advance(1000);  // far more than three times what a sync takes
+  world.first.record(Probed{});
+  world.loop.turn();
+  CHECK(world.committer->durable_lsn() == 251);
+}
+
+TEST_CASE("committer: a batch of many bytes waits for nobody") {
+  World world(Committer::Place::loop, kStrict, {Durability::Mode::interval, 1000});
+  for (int batches = 0; batches < 2; ++batches) {
+    for (int asked = 0; asked < 10; ++asked) world.first.record(Probed{});
+    world.loop.turn();
+  }
+  REQUIRE(world.committer->durable_lsn() == 20);
+  const std::uint64_t changes = Committer::kEnoughBytes / state::kRecordHeaderBytes;
+  for (std::uint64_t change = 0; change < changes; ++change) world.second.record(Probed{});
+  world.first.record(Probed{});
+  world.loop.turn();
+  CHECK(world.committer->durable_lsn() == 21 + changes);
+}
+
+TEST_CASE("committer: a loop that is driven from outside does not sleep while a batch waits for more") {
+  World world;
+  net::Reactor& reactor = world.loop.reactor;
+  for (int batches = 0; batches < 2; ++batches) {
+    for (int asked = 0; asked < 10; ++asked) world.first.record(Probed{});
+    world.loop.turn();
+  }
+  REQUIRE(world.committer->durable_lsn() == 20);
+  reactor.post([&] { world.first.record(Probed{}); });  // comes in the middle of a turn, as what is read does
+  reactor.turn(false);
+  CHECK(world.committer->durable_lsn() == 20);
+  CHECK(reactor.backend_timeout_ms() == 0);
+  reactor.turn(false);
+  CHECK(world.committer->durable_lsn() == 21);
+}
+
 TEST_CASE("committer: who asks alone waits for nobody") {
   World world;
   for (std::uint64_t asked = 1; asked < 10; ++asked) {
