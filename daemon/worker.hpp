@@ -19,6 +19,9 @@
 
 namespace tap::daemon {
 
+/// How long a worker may take to save after its keeper has died, before the kernel ends it.
+inline constexpr unsigned kOrphanSeconds = 5;
+
 /// One for each socket of a plan; nullptr where it has no TLS.
 using TlsKeysOfSockets = std::vector<std::unique_ptr<net::TlsServer>>;
 
