@@ -11,6 +11,8 @@ namespace {
 constexpr char kWho[] = "journal";
 /// How much the newest sync counts in the average.
 constexpr double kNewestWeight = 0.1;
+/// A turn that answers many is cut into pieces, and a batch waits for more, for so many times what a sync takes: then
+/// syncing is a quarter of the work at most.
 constexpr std::uint64_t kWorkPerSync = 3;
 /// On a slow disk, so much of a sync's time is given to those who were just answered: what they ask next goes into the
 /// same batch as what has come meanwhile, and all are answered once per sync,

@@ -12,7 +12,7 @@
 // the clients while the other is synced is lost again by twice as many syncs. On a slow disk the loop would stand
 // still, and with it every service that has nothing to do with this disk: there the sync has a thread of its own.
 //
-// Tests: tests/services/committer_test.cpp
+// Tests: tests/services/committer_test.cpp, committer_batch_test.cpp
 #pragma once
 
 #include <atomic>
