@@ -96,7 +96,7 @@ class Worker {
   std::uint64_t full_look_ms_ = 0;    ///< when a compaction is worth trying on a full disk
   std::uint64_t full_wait_ms_ = 0;
   net::Timer journal_watch_;
-  services::WorkThread housekeeping_;
+  services::WorkThread housekeeping_{services::WorkThread::Urgency::later};
   std::unique_ptr<services::Application> application_;
   net::Timer stop_deadline_;
   net::Timer finishing_;

@@ -159,7 +159,7 @@ class Committer {
   net::Timer gathering_;  // while it runs the open batch waits for more
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   WorkThread committing_;
-  WorkThread preparing_thread_;
+  WorkThread preparing_thread_{WorkThread::Urgency::later};
 };
 
 }  // namespace tap::services

@@ -1,8 +1,23 @@
 #include "services/work_thread.hpp"
 
+#include <sched.h>
+#include <unistd.h>
+
 #include <csignal>
 
 namespace tap::services {
+namespace {
+
+constexpr int kNicer = 10;
+
+/// This thread only: on Linux both are a thread's (nice(2), sched_setscheduler(2)).
+void step_back() {
+  (void)!::nice(kNicer);
+  const sched_param none{};
+  (void)::sched_setscheduler(0, SCHED_BATCH, &none);  // woken, it takes the processor from nobody
+}
+
+}  // namespace
 
 WorkThread::~WorkThread() {
   if (!thread_.joinable()) return;
@@ -25,7 +40,10 @@ void WorkThread::run(std::function<void()> work) {
     sigset_t before;
     sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { loop(); });
+    thread_ = std::thread([this] {
+      if (urgency_ == Urgency::later) step_back();
+      loop();
+    });
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   changed_.notify_all();

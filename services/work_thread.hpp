@@ -1,7 +1,10 @@
 // WorkThread: one thread that does what it is given, one after the other.
+//
+// Tests: tests/services/work_thread_test.cpp
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -14,7 +17,11 @@ namespace tap::services {
 /// Lifetime: the thread starts with the first work; the destructor does what is left and waits for the end.
 class WorkThread {
  public:
-  WorkThread() = default;
+  /// Later: nobody waits for it, and where processors are few it leaves them to the loop. Zeroing a segment on the
+  /// loop's own processor had it wait for 3 ms and more in each turn of a busy second.
+  enum class Urgency : std::uint8_t { now, later };
+
+  explicit WorkThread(Urgency urgency = Urgency::now) : urgency_(urgency) {}
   WorkThread(const WorkThread&) = delete;
   WorkThread& operator=(const WorkThread&) = delete;
   ~WorkThread();
@@ -26,6 +33,7 @@ class WorkThread {
  private:
   void loop();
 
+  Urgency urgency_;
   std::mutex lock_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> work_;

@@ -23,6 +23,7 @@ from files import files
 from http_get import http
 from proxy import proxy
 from rig import ROOT, STOP_TIMEOUT_S, RedisServer, Rig, Server, Total, Trouble, compare, scratch
+from turns import turns
 
 LISTEN = ["--listen", "tcp:0:interface=127.0.0.1"]
 QUIET = ["--log-level", "warning"]
@@ -458,6 +459,7 @@ BENCHES = {
     "proxy": (proxy, 5, "the filter-proxy, against privoxy and HAProxy"),
     "start": (start, 21, "from exec to the first answer"),
     "sync": (sync, 5, "the journal synced in the loop and in a thread"),
+    "turns": (turns, 1, "the loop's longest turns while a gigabyte is compacted, and when nothing is"),
 }
 
 
