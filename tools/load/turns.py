@@ -1,9 +1,9 @@
 """The loop's longest turns while a helper folds a gigabyte of journal into a gigabyte of state, and when none does.
 
 A `sequence` takes in millions of names. Then, under the load of many clients, a second client names them all again,
-which is what makes a compaction due. Twice a second the worker is asked (SIGQUIT) for its longest turn without what it
-waited for the disk; the reports between which the helper ran are put beside the others of the same run. The worker has
-a processor for itself; keeper, helper and load share the other one."""
+which is what makes a compaction due, as often as there are rounds. Twice a second the worker is asked (SIGQUIT) for its
+longest turn without what it waited for the disk; the reports between which the helper ran are put beside the others of
+the same run. The worker has a processor for itself; keeper, helper and load share the other one."""
 
 import os
 import pathlib
@@ -21,7 +21,6 @@ NAME_BYTES = 100
 PIECE_NAMES = 20_000
 LOAD_CONNECTIONS = 50
 REPORT_S = 0.5
-COMPACTIONS = 2
 WORST_MAX_MS = 5
 
 TURN = re.compile(r"longest turn since the last report took \d+ us, without waiting for the disk (\d+) us")
@@ -130,7 +129,7 @@ def turns(rig, options):
             load.start()
             again.start()
             try:
-                while reports.compactions < first + COMPACTIONS and load.is_alive():
+                while reports.compactions < first + options.rounds and load.is_alive() and again.is_alive():
                     reports.add()
             finally:
                 over.set()
